@@ -1,13 +1,17 @@
 # Thin: each line calls something that also works by itself. Everything sets itself up first.
 #   make demo                                  the main job, on a short generated drive
 #   make demo MODEL=yolox_nano SOURCE=a.mp4    any card, any picture, video, bag or /dev/videoN
+#   make build MODEL=yolox_nano ONNX=a.onnx    what building its engine would do, on any machine
+#   make build FLAVOUR=tensorrt                builds it: tensorrt on a Jetson, or tensorrt_rtx
 #   make test                                  every test; ends with what was not run, and why
 PYTHON ?= python3
 MODEL ?= demo
 SOURCE ?=
+FLAVOUR ?=
+ARGS ?=
 ENV = . tools/env.sh
 
-.PHONY: setup demo test unit lint bench clean
+.PHONY: setup demo build test unit lint bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +22,10 @@ setup:
 
 demo: setup
 	@bash -c '$(ENV) && exec python tools/demo.py --card "$(MODEL)" --source "$(SOURCE)" --onnx "$(ONNX)"'
+
+build: setup
+	@bash -c '$(ENV) && exec ros2 run trt_builder trt_build "$(MODEL)" $(if $(ONNX),--onnx "$(ONNX)") \
+		$(if $(FLAVOUR),--flavour $(FLAVOUR),--dry-run) $(ARGS)'
 
 test: setup
 	@bash -c '$(ENV) && exec python -m pytest test'

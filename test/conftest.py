@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Callable
+from collections.abc import Iterator
 import importlib.util
 import os
 from pathlib import Path
+import sys
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+FAKE_GPU = REPOSITORY / 'test' / 'fake_gpu'
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,3 +69,30 @@ def data() -> Path:
 @pytest.fixture(scope='session')
 def repository() -> Path:
     return REPOSITORY
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Have this process, and those that it starts, find the stand-ins for TensorRT and CUDA.
+
+    `fake_gpu('10.3.0', 'crash', gpu='8.7')` chooses the version, what its builder does, and the
+    compute capability.
+    """
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.split('.')[0] in ('tensorrt', 'cuda')]:
+            del sys.modules[name]
+
+    def choose(version: str = '10.3.0', does: str = 'build', gpu: str = '8.7') -> None:
+        metadata = tmp_path / 'fake_gpu' / version / f'tensorrt-{version}.dist-info' / 'METADATA'
+        metadata.parent.mkdir(parents=True, exist_ok=True)
+        metadata.write_text(f'Metadata-Version: 2.1\nName: tensorrt\nVersion: {version}\n')
+        for folder in (FAKE_GPU, metadata.parents[1]):
+            monkeypatch.syspath_prepend(str(folder))
+            monkeypatch.setenv('PYTHONPATH', str(folder), prepend=os.pathsep)
+        monkeypatch.setenv('FAKE_TENSORRT', f'{version} {does}')
+        monkeypatch.setenv('FAKE_GPU', gpu)
+        forget()
+
+    yield choose
+    forget()

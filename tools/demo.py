@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from trt_inference.stop_signals import StopSignals
+from trt_engine.stop_signals import StopSignals
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RENDER = REPOSITORY / 'tools' / 'demo_network' / 'drive.py'

@@ -8,14 +8,16 @@ from dataclasses import fields
 from pathlib import Path
 import re
 
+from trt_builder.config import BuilderConfig
+from trt_engine.parameters import settings
 from trt_inference.config import InferenceConfig
-from trt_inference.parameters import settings
 from trt_inference.replay_config import ReplayConfig
 from trt_inference.watch_config import WatchConfig
 
 README = Path(__file__).resolve().parents[1] / 'README.md'
 NODES: dict[str, type] = {
     'inference': InferenceConfig,
+    'builder': BuilderConfig,
     'replay': ReplayConfig,
     'watch': WatchConfig,
 }

@@ -22,4 +22,10 @@ setup(
     description='Builds an engine from an ONNX file when asked, once, and says how it went.',
     license='Apache-2.0',
     extras_require={'test': ['pytest']},  # without it colcon test runs nothing, and passes
+    entry_points={
+        'console_scripts': [
+            'builder = trt_builder.entry:builder',
+            'trt_build = trt_builder.entry:trt_build',
+        ],
+    },
 )

@@ -69,7 +69,7 @@ def test_a_planted_import_would_be_caught(tmp_path):
 
 
 ARROWS = {
-    'trt_builder': {'trt_engine'},
+    'trt_builder': {'trt_engine', 'trt_interfaces'},
     'trt_engine': set(),
     'trt_inference': {'trt_engine', 'trt_interfaces'},
     'trt_validation': {'trt_engine', 'trt_inference'},

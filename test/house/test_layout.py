@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import configparser
 from dataclasses import fields
+import importlib
 from pathlib import Path
 import re
 import shutil
@@ -59,12 +60,14 @@ def test_every_file_names_its_owner_and_licence():
             assert 'SPDX-License-Identifier: Apache-2.0' in text[:200], path
 
 
-def test_parameters_file_lists_exactly_the_fields_with_their_defaults():
-    from trt_inference.config import InferenceConfig
-
-    text = (REPOSITORY / 'config' / 'trt_inference.yaml').read_text()
+@pytest.mark.parametrize(
+    ('package', 'name'), [('trt_builder', 'BuilderConfig'), ('trt_inference', 'InferenceConfig')]
+)
+def test_parameters_file_lists_exactly_the_fields_with_their_defaults(package, name):
+    config = getattr(importlib.import_module(f'{package}.config'), name)
+    text = (REPOSITORY / 'config' / f'{package}.yaml').read_text()
     listed = yaml.safe_load(text)['/**']['ros__parameters']
-    defaults = {each.name: each.default for each in fields(InferenceConfig)}
+    defaults = {each.name: each.default for each in fields(config)}
     as_in_yaml = {
         name: [''] if value == () else value for name, value in defaults.items()
     }  # a ROS parameter file cannot hold an empty list

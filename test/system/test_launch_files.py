@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 
 import pytest
@@ -14,7 +16,12 @@ NODES = EVERYWHERE | {'autostart', 'params_file'}
 
 @pytest.mark.parametrize(
     ('name', 'expected'),
-    [('perception', NODES), ('demo', NODES), ('monitor', NODES), ('build', {'card'})],
+    [
+        ('perception', NODES),
+        ('demo', NODES),
+        ('monitor', NODES),
+        ('build', NODES | {'card', 'fetch'}),
+    ],
 )
 def test_arguments_are_listed_and_described(repository, name, expected):
     path = repository / 'launch' / f'{name}.launch.py'
@@ -32,13 +39,43 @@ def test_arguments_are_listed_and_described(repository, name, expected):
     assert all(text and text != 'no description given' for text in described.values()), described
 
 
-def test_build_launch_file_checks_the_network_of_a_card(launch, wait_until):
-    running = launch('build', card='demo')
+@pytest.fixture
+def engines(tmp_path, monkeypatch, fake_gpu):
+    """Return the folder in which builders with a stand-in for TensorRT keep engines."""
+    monkeypatch.setenv('TMPDIR', str(tmp_path))  # for the lock that keeps builds apart
+    monkeypatch.setenv('TRT_ENGINE_STORE', str(tmp_path / 'engines'))
+    fake_gpu('10.3.0')
+    return tmp_path / 'engines'
 
-    wait_until(lambda: running.process.poll() is not None, 'the launch file to end', 20, running)
 
-    assert 'demo.onnx' in running.output
-    assert running.process.returncode == 0
+def test_build_launch_file_fetches_the_network_of_a_card_then_builds_its_engine(launch, engines):
+    running = launch('build', card='demo', fetch='true', namespace='robot1')
+
+    running.wait_for('[robot1.builder]: demo: built: ')
+
+    assert running.output.index('demo.onnx') < running.output.index('[robot1.builder]')
+    assert list(engines.glob('*/engine.plan'))
+
+
+def test_build_launch_file_builds_nothing_by_itself_when_told_not_to(launch, listener, engines):
+    from trt_interfaces.srv import ListEngines
+
+    running = launch('build', card='demo', autostart='false')
+
+    answer = listener.call(ListEngines, '/list_engines', ListEngines.Request())
+
+    assert answer.message.startswith('0 engines')
+    assert 'demo' not in running.output
+
+
+def test_a_builder_that_dies_is_started_again(launch, wait_until, engines):
+    running = launch('build')
+    wait_until(lambda: running.pids('builder'), 'the builder', 20, running)
+    (first,) = running.pids('builder')
+
+    os.kill(first, signal.SIGKILL)
+
+    wait_until(lambda: set(running.pids('builder')) - {first}, 'another builder', 20, running)
 
 
 def test_namespace_moves_the_node(launch, listener):

@@ -12,14 +12,21 @@ from typing import get_type_hints
 
 import pytest
 
+from trt_builder.config import BuilderConfig
 from trt_engine.errors import ConfigError
+from trt_engine.parameters import settings
 from trt_inference.config import InferenceConfig
-from trt_inference.parameters import settings
 from trt_inference.replay_config import ReplayConfig
 from trt_inference.watch_config import WatchConfig
 
-CONFIGS = {'inference': InferenceConfig, 'replay': ReplayConfig, 'watch': WatchConfig}
-FIXED = {'replay', 'watch'}  # a lifecycle node takes read-only settings at the next configure
+CONFIGS = {
+    'builder': BuilderConfig,
+    'inference': InferenceConfig,
+    'replay': ReplayConfig,
+    'watch': WatchConfig,
+}
+# a lifecycle node takes read-only settings at the next configure
+FIXED = {'builder', 'replay', 'watch'}
 NOT_OURS = ('use_sim_time', 'start_type_description_service', 'diagnostic_updater.')
 
 
@@ -32,7 +39,9 @@ def running(name: str, *given: str) -> Iterator:
     words = ['--ros-args', *(word for each in given for word in ('-p', each))]
     rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        if name == 'inference':
+        if name == 'builder':
+            from trt_builder.node import BuilderNode as Kind
+        elif name == 'inference':
             from trt_inference.node import InferenceNode as Kind
         elif name == 'replay':
             from trt_inference.replay_node import ReplayNode as Kind
@@ -113,6 +122,8 @@ def test_what_cannot_change_while_it_runs_is_declared_so(declared):
 @pytest.mark.parametrize(
     ('node', 'given', 'words'),
     [
+        ('builder', 'limit_mib:=0', 'limit_mib'),
+        ('builder', 'flavour:=rtx', "flavour is 'rtx'; wanted one of tensorrt, tensorrt_rtx"),
         ('inference', 'threads:=-1', 'threads'),
         ('inference', 'threads:=many', 'threads'),
         ('inference', 'score_threshold:=2.0', 'score_threshold'),

@@ -50,7 +50,8 @@ def test_limits_grow_with_coarser_precision(precision):
     for share, passes in ((0.9, True), (1.1, False)):
         off = OUTPUT.copy()
         off[0, 0, 0] += share * limit
-        report = run({'output': off}, precision=precision)
+        # one value so far off in a small output moves the cosine, too
+        report = run({'output': off}, precision=precision, checks=Checks(cosine=0.0))
         assert report.passed is passes, report.summary()
 
 

@@ -21,6 +21,8 @@ SOURCE = Path(__file__).parents[2] / 'src/trt_builder/trt_builder/tensorrt_build
 
 # not in the matrix: looked up in the bindings 8.6.1, the stubs 10.13 and TensorRT-RTX 1.7.1
 IN_EVERY_VERSION = {
+    'IBuilderConfig.can_run_on_DLA',  # in all of 8.6 to 11.4, as the facts' section 1c says
+    'INetworkDefinition.mark_output',  # no version's matrix has it; used on 8.6, and since 1.0
     'Builder', 'Dims', 'Builder.create_builder_config', 'Builder.create_network',
     'Builder.create_optimization_profile', 'DeviceType', 'IBuilderConfig.add_optimization_profile',
     'IBuilderConfig.clear_flag', 'IBuilderConfig.set_flag', 'ILayer.get_output', 'ILayer.name',

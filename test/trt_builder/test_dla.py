@@ -13,11 +13,11 @@ from onnx import TensorProto
 import pytest
 
 from trt_builder.dla import explain_availability
-from trt_builder.dla import fallbacks
-from trt_builder.dla import placement
 from trt_builder.dla import report
 from trt_builder.dla import report_graph
 from trt_builder.graph import fold_graph
+from trt_builder.layers import fallbacks
+from trt_builder.layers import placement
 from trt_engine.errors import BuildRefusedError
 from trt_engine.errors import ModelFileError
 

@@ -191,6 +191,19 @@ def test_depthwise_and_last_layers_keep_their_precision_unless_told(model, tmp_p
     }
 
 
+def test_a_calibrator_leaves_sensitive_layers_and_all_behind_the_last_alone(model, tmp_path):
+    proto = onnx.load(model)
+    proto.graph.output[0].name = 'softened'
+    proto.graph.node.append(helper.make_node('Softmax', ['scores'], ['softened'], 'softmax_node'))
+    onnx.save(proto, tmp_path / 'longer.onnx')
+    assert qdq.sensitive_layers(tmp_path / 'longer.onnx') == (
+        'deep_node', 'scores_node', 'softmax_node',
+    )  # fmt: skip
+    # TensorRT has names of its own for nodes without one: no rule can be made for them
+    onnx.save(tiny(named=False), model)
+    assert qdq.sensitive_layers(model) == ()
+
+
 @pytest.mark.parametrize(
     ('method', 'cosine'),
     [('minmax', 0.99), ('percentile', 0.99), ('entropy', 0.8)],  # entropy wants more data than this

@@ -76,7 +76,14 @@ def refusal(*args, **kwargs) -> str:
         (Build(), V1016, MODEL, ('FP16',)),
         (Build(precision='bf16'), V100, MODEL, ('BF16',)),
         (Build(precision='best'), V103, MODEL, ('FP16',)),
-        (Build(precision='best', calibration=TABLE), V103, MODEL, ('FP16', 'INT8')),
+        (
+            Build(precision='best', calibration=TABLE), V103, MODEL,
+            ('FP16', 'INT8', 'OBEY_PRECISION_CONSTRAINTS'),
+        ),
+        (
+            Build(precision='int8', calibration=replace(TABLE, keep_sensitive=False)), V103, MODEL,
+            ('FP16', 'INT8'),
+        ),
         (Build(precision='best'), V103, QDQ, ('FP16', 'INT8')),
         (INT8, V86, MODEL, ('FP16', 'INT8')),
         (Build(precision='int8'), V86, QDQ, ('FP16', 'INT8')),
@@ -92,9 +99,10 @@ def refusal(*args, **kwargs) -> str:
             ('FP16', 'OBEY_PRECISION_CONSTRAINTS'),
         ),
         (
-            replace(INT8, precision='mixed'), V103, MODEL,
-            ('FP16', 'INT8', 'PREFER_PRECISION_CONSTRAINTS'),
+            replace(INT8, calibration=replace(PICTURES, route='calibrator')), V103, MODEL,
+            ('FP16', 'INT8', 'OBEY_PRECISION_CONSTRAINTS'),
         ),
+        (replace(INT8, precision='mixed'), V103, MODEL, ('FP16', 'INT8')),
         (
             Build(sparsity=True, refit=True, version_compatible=True), V103, MODEL,
             ('FP16', 'SPARSE_WEIGHTS', 'REFIT', 'VERSION_COMPATIBLE'),
@@ -131,7 +139,8 @@ def test_where_no_flag_decides_the_types_are_written_into_the_model(build, versi
 @pytest.mark.parametrize(
     ('calibration', 'version', 'model', 'scales', 'note'),
     [
-        (PICTURES, V86, MODEL, 'calibrator', 'entropy calibrator'),
+        (PICTURES, V86, MODEL, 'insert', 'which layers are INT8'),
+        (replace(PICTURES, route='calibrator'), V86, MODEL, 'calibrator', 'entropy calibrator'),
         (TABLE, V1016, MODEL, 'calibrator', 'table'),
         (replace(PICTURES, route='qdq'), V86, MODEL, 'insert', 'as the card asks'),
         (replace(PICTURES, method='percentile'), V86, MODEL, 'insert', 'as the card asks'),

@@ -202,7 +202,11 @@ NOT_SAID = [
     (MIDDLE, ['memory_mib={tactic_dram: 512}'], 'tactic_dram'),
     (NEW, [], 'make the floats of the ONNX file fp16'),
     (NEW, ['precision=int8', 'calibration={data: pictures}'], 'Q/DQ'),
-    (MIDDLE, ['precision=int8', 'calibration={data: pictures}'], 'trtexec does not calibrate'),
+    (MIDDLE, ['precision=int8', 'calibration={data: pictures}'], 'Q/DQ'),
+    (
+        MIDDLE, ['precision=int8', 'calibration={data: pictures, route: calibrator}'],
+        'trtexec does not calibrate',
+    ),
     (MIDDLE, ['io={images: {format: hwc16}}'], 'hwc16'),
     (MIDDLE, ['layer_precision=[{pattern: "a*b*", precision: fp32}]'], "'a*b*'"),
     (MIDDLE, ['layer_precision=[{pattern: "a?", precision: fp32}]'], "'a?'"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def test_auto_falls_back_and_says_why() -> None:
     assert 'TensorRT cannot run here' in choice.reason
     assert 'python3-libnvinfer' in choice.reason
     assert 'no NVIDIA GPU device' in choice.reason
+    assert ('cuda-bindings is not installed' in choice.reason) == (find_spec('cuda') is None)
 
 
 @pytest.mark.usefixtures('bare_machine')
@@ -66,9 +68,9 @@ def test_contradictions_are_refused(name: str, required: bool, message: str) -> 
         choose_backend(name, require_tensorrt=required)
 
 
-def test_tensorrt_cannot_be_opened_yet() -> None:
-    with pytest.raises(BackendUnavailableError, match='no TensorRT backend yet'):
-        open_backend('tensorrt', Path('x.onnx'))
+def test_auto_is_nothing_to_open(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="backend is 'auto'; allowed: tensorrt, onnxruntime"):
+        open_backend('auto', tmp_path / 'x.onnx')
 
 
 def test_choosing_loads_no_library() -> None:

@@ -62,6 +62,7 @@ plugins: [libmine.so, /opt/libtheirs.so]
 verbosity: none
 timing_cache: false
 parser_flags: [native_instancenorm, adjust_for_dla]
+simplify: true
 dla: {core: null, fallback: true, layer_device: [{pattern: '*', device: gpu}]}
 calibration: {data: bag, topic: /camera, samples: 100, method: minmax, route: qdq}
 checks: {max_abs: 0.5, mean_abs: 0.01, cosine: 0.99}
@@ -147,7 +148,7 @@ REFUSED = [
     ('calibration: {topic: /camera}', "topic is '/camera'; allowed: null, or a rosbag in"),
     (
         'calibration: {method: percentile, route: calibrator}',
-        "method is 'percentile'; allowed: with route calibrator: entropy, minmax",
+        "method is 'percentile'; allowed: with route calibrator: auto, entropy, minmax",
     ),
     ('calibration: {method: legacy, route: qdq}', "method is 'legacy'; allowed: with route qdq"),
     ('checks: {cosine: 1.1}', 'build.checks.cosine is 1.1; allowed: a number from 0 up to 1'),

@@ -70,8 +70,8 @@ def test_runs_and_keeps_its_output_array(fixed: Path, image: Array) -> None:
 
 
 def test_identity_names_library_device_threads_and_file(fixed: Path) -> None:
-    assert 'CPU, 1 threads, fixed.onnx' in open_backend('auto', fixed, threads=1).identity
-    assert 'all threads' in open_backend('auto', fixed).identity
+    assert 'CPU, 1 threads, fixed.onnx' in open_backend('onnxruntime', fixed, threads=1).identity
+    assert 'all threads' in open_backend('onnxruntime', fixed).identity
 
 
 def test_batch_becomes_one_beside_an_image(tmp_path: Path) -> None:

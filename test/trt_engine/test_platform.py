@@ -42,10 +42,12 @@ DESKTOP = {
     'proc/driver/nvidia/gpus/0000:01:00.0/information': 'Model: \t\t NVIDIA H200\nIRQ: 1\n',
 }
 
+TENSORRT_VERSION = platform.tensorrt_version
+
 
 @pytest.fixture(autouse=True)
 def no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, 'tensorrt_version', lambda: None)
+    monkeypatch.setattr(platform, 'tensorrt_version', lambda flavour: None)
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -126,3 +128,18 @@ def test_what_cannot_be_understood_is_none(tmp_path: Path, name: str, text: str)
 def test_gpu_is_there_if_a_device_node_is(tmp_path: Path) -> None:
     assert not has_gpu(tmp_path)
     assert has_gpu(tree(tmp_path, {'dev/nvgpu/igpu0/ctrl': ''}))
+
+
+def test_a_library_that_was_only_unpacked_says_its_version_in_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'tensorrt_rtx').mkdir()
+    text = 'import nothing_that_is_here\n__version__ = "1.7.1.116"\n'
+    (tmp_path / 'tensorrt_rtx/__init__.py').write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def absent(name: str) -> str:
+        raise platform.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(platform.metadata, 'version', absent)
+    assert TENSORRT_VERSION('tensorrt_rtx') == '1.7.1.116'

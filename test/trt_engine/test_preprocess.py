@@ -273,3 +273,17 @@ def test_wrong_arrays_are_refused(pixels, encoding, text):
         preprocess(pixels, encoding)
     with pytest.raises(ImageError, match=text):
         to_bgr(pixels, encoding)
+
+
+def test_what_the_backend_takes_goes_before_what_the_card_says() -> None:
+    given = spec(size_tensor='sizes', scale=1 / 255)
+    plain = Preprocessor(given)
+    plain(picture(), 'bgr8')
+    taken = Preprocessor(given, {'images': np.dtype(np.float16), 'sizes': np.dtype(np.int32)})
+    taken(picture(), 'bgr8')
+    assert taken.inputs['images'].dtype == np.float16
+    np.testing.assert_allclose(
+        taken.inputs['images'].astype(np.float32), plain.inputs['images'], atol=1e-3
+    )
+    assert taken.inputs['sizes'].dtype == np.int32
+    assert taken.inputs['sizes'].tolist() == plain.inputs['sizes'].tolist() == [[160, 90]]

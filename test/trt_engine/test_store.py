@@ -331,6 +331,16 @@ def test_what_a_backend_refuses_can_be_put_away(store: Store, entry: Entry) -> N
     assert len(names(store.root / 'quarantine')) == 2
 
 
+def test_an_engine_that_failed_its_check_never_stands_among_the_others(store: Store) -> None:
+    place = store.put_away(manifest(), PLAN, LAYERS, LOG, 'scores are off by 0.3')
+    assert place.parent == store.root / 'quarantine'
+    assert (place / 'reason.txt').read_text() == 'scores are off by 0.3\n'
+    assert (place / 'engine.plan').read_bytes() == PLAN
+    assert (place / 'build.log').read_text() == LOG
+    assert store.entries() == []
+    assert store.find(ingredients()).entry is None
+
+
 # Nothing that could not be read again is written.
 
 
@@ -600,7 +610,7 @@ def test_what_a_killed_writer_left_is_deleted_but_not_what_a_living_one_writes(
 ) -> None:
     (store.root / 'partial' / f'{entry.key}-dead').mkdir()
     (store.root / 'partial' / 'stray').write_text('?')
-    with store._partial(entry.key) as folder:
+    with store.workspace(entry.key) as folder:
         (folder / 'engine.plan').write_bytes(PLAN)
         store.put(manifest(sm='9.0'), PLAN)
         assert names(store.root / 'partial') == [folder.name]

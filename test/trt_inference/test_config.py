@@ -15,8 +15,8 @@ from trt_engine.card import ModelSource
 from trt_engine.card import Resize
 from trt_engine.card import Thresholds
 from trt_engine.errors import ConfigError
+from trt_engine.parameters import settings
 from trt_inference.config import InferenceConfig
-from trt_inference.parameters import settings
 
 CARD = Card(
     name='fake',

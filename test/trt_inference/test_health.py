@@ -8,12 +8,12 @@ import math
 
 import pytest
 
+from trt_engine.health import Level
+from trt_engine.health import number
 from trt_inference.config import InferenceConfig
 from trt_inference.config import Stream
 from trt_inference.health import backend_health
 from trt_inference.health import Counts
-from trt_inference.health import Level
-from trt_inference.health import number
 from trt_inference.health import stream_health
 from trt_inference.worker import StreamStatistics
 

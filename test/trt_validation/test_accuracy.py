@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from trt_engine.backend import TensorInfo
+from trt_engine.backends import Choice
 from trt_engine.backends.fake import FakeBackend
 from trt_engine.errors import ConfigError
 from trt_inference.detections import Detections
@@ -235,3 +236,13 @@ def test_reference_figures_are_reproduced(data, tmp_path, card, onnx, ap, ap50):
     assert report['AP'] == pytest.approx(ap, abs=0.003)
     assert report['AP50'] == pytest.approx(ap50, abs=0.003)
     assert report['images'] == 64
+
+
+def test_where_tensorrt_runs_but_has_no_engine_the_way_to_one_is_said(folder, monkeypatch, capsys):
+    monkeypatch.setattr(accuracy, 'choose_backend', lambda preference: Choice('tensorrt', ''))
+    monkeypatch.setenv('TRT_ENGINE_STORE', str(folder / 'engines'))
+    (folder / 'tiny.onnx').write_bytes(b'')  # no weights in other files
+    assert accuracy.main(arguments(folder)) == 1
+    assert 'holds no engine yet; build it (ros2 run trt_builder trt_build)' in (
+        capsys.readouterr().err.replace('\n', ' ')
+    )

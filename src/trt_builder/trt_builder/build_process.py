@@ -20,6 +20,7 @@ from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import replace
 import fcntl
+from glob import escape
 from importlib.util import find_spec
 import json
 import os
@@ -44,9 +45,13 @@ from trt_builder.settings import Resolved
 from trt_builder.tensorrt_build import BuildOutput
 from trt_builder.tensorrt_build import Probe
 from trt_engine import errors
+from trt_engine.build_settings import LayerRule
+from trt_engine.build_settings import read_build
+from trt_engine.card import Card
 from trt_engine.errors import BuildFailedError
 from trt_engine.errors import BuildRefusedError
 from trt_engine.errors import PerceptionError
+from trt_engine.fields import Key
 from trt_engine.manifest import TensorRecord
 
 LOCK = Path(tempfile.gettempdir(), 'jetson_perception_build.lock')
@@ -56,6 +61,9 @@ TAIL_LINES = 25
 PROBE_TIMEOUT_S = 120.0
 PROGRESS_EVERY_S = 0.1
 CHECK_TIMEOUT_S = 60.0  # for one model
+COMPARE_TIMEOUT_S = 600.0  # the first run of an engine may load a lot
+COMPARED = 4  # samples
+INT8 = ('int8', 'mixed', 'best')  # what calibration data is for
 MOST_LIKELY_KILLED = 800  # of -1000 to 1000: the kernel takes the build, not the camera's node
 
 PLAN, LAYERS, LOG = 'engine.plan', 'layers.json', 'build.log'
@@ -83,7 +91,7 @@ class CalibrationJob:
         samples: How many to take.
         allow_few: Whether fewer than the usual least will do.
         cache: A calibration table, used in place of data.
-        keep: Names of nodes that Q/DQ nodes are not put around.
+        mixed: How many of the most sensitive layers keep their precision.
     """
 
     card: Path
@@ -92,7 +100,7 @@ class CalibrationJob:
     samples: int = 500
     allow_few: bool = False
     cache: str | None = None
-    keep: tuple[str, ...] = ()
+    mixed: int = 0
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,7 @@ def probe_in_process(flavour: Flavour) -> Probe:
         for _ in child.events(None, PROBE_TIMEOUT_S):
             pass
         found = child.finish()['probe']
-    return Probe(flavour, tuple(found['version']), found['dla_cores'])
+    return Probe(flavour, tuple(found['version']), found['dla_cores'], found['sm'])
 
 
 def check_in_process(
@@ -208,6 +216,66 @@ def check_in_process(
                     return
                 text = f'its structure cannot be checked, so it is refused: {_first(str(exc))}'
                 yield ModelReport(left.pop(0), None, (Verdict('file', 'error', text),))
+
+
+def ask_dla_in_process(model: Path, precision: str) -> dict[str, bool]:
+    """Return layer -> whether TensorRT would run it on the DLA of this board.
+
+    Raises:
+        BuildRefusedError: TensorRT is missing, or finds no DLA here.
+        BuildFailedError: The ONNX parser refuses the file, or the process died.
+    """
+    job = {'kind': 'dla', 'model': str(model.resolve()), 'precision': precision}
+    with tempfile.TemporaryDirectory(prefix='dla-') as name:
+        child = _Child(job, Path(name), 'tensorrt')
+        for _ in child.events(None, PROBE_TIMEOUT_S):
+            pass
+        layers: dict[str, bool] = child.finish()['layers']
+    return layers
+
+
+def compare_in_process(
+    card: Card,
+    model: Path,
+    plan: Path,
+    flavour: Flavour,
+    *,
+    cancel: threading.Event | None = None,
+    timeout_s: float | None = COMPARE_TIMEOUT_S,
+) -> dict[str, Any]:
+    """Return how far an engine is from its model, as `CheckReport.to_json` tells it.
+
+    Args:
+        card: Whose network, with what overrides its build settings.
+        model: The ONNX file that the engine was built from.
+        plan: The engine.
+        flavour: Which TensorRT runs it.
+        cancel: Ends it once set.
+        timeout_s: Ends it after this many seconds.
+
+    Raises:
+        CheckFailedError: It is too far off; the message says where.
+        NoReferenceError: ONNX Runtime cannot run the model.
+        BackendError: The engine does not load, or does not run.
+        BuildFailedError: The process died.
+    """
+    given = card.build.calibration
+    job = {
+        'kind': 'compare',
+        'card': str(card.path),
+        'build': asdict(card.build),
+        'model': str(model.resolve()),
+        'plan': str(plan.resolve()),
+        'flavour': flavour,
+        'data': given.data if card.build.precision in INT8 else None,
+        'topic': given.topic,
+    }
+    with tempfile.TemporaryDirectory(prefix='compare-') as name:
+        child = _Child(job, Path(name), flavour)
+        for _ in child.events(cancel, timeout_s):
+            pass
+        report: dict[str, Any] = child.finish()['report']
+        return report
 
 
 # -- the parent's side ---------------------------------------------------------------------------
@@ -496,7 +564,12 @@ def _run_build(job: Mapping[str, Any], work: Path, sender: _Sender) -> dict[str,
     calibration = (
         None if given is None else CalibrationJob(**{**given, 'card': Path(given['card'])})
     )
-    model = _prepare(resolved, Path(job['model']), calibration, work, sender)
+    model = Path(job['model'])
+    if resolved.simplify:
+        model = _simplify(model, work / 'simplified.onnx', sender)
+    if resolved.scales == 'calibrator' and resolved.keep_sensitive:
+        resolved = _keep_sensitive(resolved, model)
+    model = _prepare(resolved, model, calibration, work, sender)
     timing = work / TIMING
     output = build(
         resolved,
@@ -519,6 +592,36 @@ def _run_build(job: Mapping[str, Any], work: Path, sender: _Sender) -> dict[str,
     }
     (work / RESULT).write_text(json.dumps(result))
     return {}
+
+
+def _simplify(model: Path, out: Path, sender: _Sender) -> Path:
+    try:
+        import onnxslim
+    except ImportError as exc:
+        raise BuildRefusedError(
+            f'simplify needs onnxslim, which cannot be imported ({exc}): pip install onnxslim, or '
+            'set simplify: false'
+        ) from exc
+    import onnx
+
+    sender.report('simplify', 0.0, f'simplifying with onnxslim {onnxslim.__version__}')
+    before = onnx.load_model(model)
+    after = onnxslim.slim(before)
+    if after is None:
+        raise BuildFailedError(f'onnxslim could not simplify {model.name}; set simplify: false')
+    nodes = len(before.graph.node), len(after.graph.node)
+    _log('NOTE', f'onnxslim {onnxslim.__version__}: {nodes[0]} nodes became {nodes[1]}')
+    onnx.save_model(after, out, save_as_external_data=True, location='simplified.weights')
+    return out
+
+
+def _keep_sensitive(resolved: Resolved, model: Path) -> Resolved:
+    from trt_builder.qdq import sensitive_layers
+
+    names = sensitive_layers(model)
+    _log('NOTE', f'{len(names)} sensitive layers stay in FP16: {", ".join(names)}')
+    rules = tuple(LayerRule(escape(name), 'fp16') for name in names)
+    return replace(resolved, layer_rules=(*resolved.layer_rules, *rules))
 
 
 def _prepare(
@@ -554,15 +657,27 @@ def _quantise(
     resolved: Resolved, model: Path, calibration: CalibrationJob, out: Path, sender: _Sender
 ) -> Path:
     from trt_builder import qdq
+    from trt_builder import sensitivity
     from trt_builder.tensorrt_cache import read_cache
 
     def warn(text: str) -> None:
         _log('WARNING', text)
 
-    keep = replace(qdq.SUGGESTED, names=frozenset(calibration.keep))
+    keep = qdq.SUGGESTED if resolved.keep_sensitive else qdq.Keep(depthwise=False, last=False)
     sender.report('calibrate', 0.0, 'putting Q/DQ nodes into the model')
     if calibration.cache is not None:
         report = qdq.from_cache(model, out, read_cache(Path(calibration.cache)), keep=keep)
+    elif calibration.mixed:
+        report, costs = sensitivity.insert_mixed(
+            model,
+            out,
+            _samples(calibration),
+            method=resolved.calibration_method,
+            worst=calibration.mixed,
+            keep=keep,
+            progress=lambda what: sender.report('calibrate', 0.0, what),
+        )
+        _log('NOTE', f'what each layer loses in INT8:\n{sensitivity.to_text(costs)}')
     else:
         samples = _samples(calibration)
 
@@ -615,6 +730,42 @@ def _run_probe(job: Mapping[str, Any], work: Path, sender: _Sender) -> dict[str,
     return {'probe': asdict(probe(job['flavour']))}
 
 
+def _run_compare(job: Mapping[str, Any], work: Path, sender: _Sender) -> dict[str, Any]:
+    from trt_builder.calibration import open_calibration
+    from trt_builder.check import check_engine
+    from trt_engine.card import load_card
+
+    card = load_card(job['card'])
+    # the paths in it are relative to where we stand already
+    card = replace(card, build=read_build(job['build'], Key(Path('job.json')) / 'build'))
+    inputs = None
+    if job['data'] is not None:
+        inputs = open_calibration(
+            card,
+            job['data'],
+            topic=job['topic'],
+            samples=COMPARED,
+            allow_few=True,
+            warn=lambda text: _log('WARNING', text),
+        )
+    report = check_engine(
+        card,
+        Path(job['model']),
+        Path(job['plan']),
+        flavour=job['flavour'],
+        precision=card.build.precision,
+        inputs=inputs,
+    )
+    report.require()
+    return {'report': {**report.to_json(), 'summary': report.summary()}}
+
+
+def _run_dla(job: Mapping[str, Any], work: Path, sender: _Sender) -> dict[str, Any]:
+    from trt_builder.tensorrt_build import ask_dla
+
+    return {'layers': ask_dla(Path(job['model']), job['precision'], log=_log)}
+
+
 def _run_check(job: Mapping[str, Any], work: Path, sender: _Sender) -> dict[str, Any]:
     from trt_builder.onnx_check import check_model
 
@@ -633,6 +784,8 @@ _JOBS: Mapping[str, Callable[[Mapping[str, Any], Path, _Sender], dict[str, Any]]
     'build': _run_build,
     'probe': _run_probe,
     'check': _run_check,
+    'compare': _run_compare,
+    'dla': _run_dla,
 }
 
 if __name__ == '__main__':

@@ -22,6 +22,11 @@ Version = tuple[int, ...]
 
 OLDEST: Version = (8, 6)
 TITLES: Mapping[str, str] = {'tensorrt': 'TensorRT', 'tensorrt_rtx': 'TensorRT-RTX'}
+INSTALL: Mapping[str, str] = {
+    'tensorrt': 'it comes with JetPack (apt install python3-libnvinfer); on a PC, pip install '
+    'tensorrt',
+    'tensorrt_rtx': 'pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings',
+}
 MODULES: Mapping[str, tuple[str, ...]] = {
     'tensorrt': ('tensorrt',),
     'tensorrt_rtx': ('tensorrt_rtx', 'tensorrt_rtx_bindings'),

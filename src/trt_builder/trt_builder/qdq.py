@@ -10,6 +10,7 @@ hands a quantised tensor to all of its readers, also to layers that are to keep 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -260,6 +261,27 @@ def has_qdq(model: Path) -> bool:
         BuildRefusedError: It cannot be read.
     """
     return _has_qdq(_load(model, weights=False))
+
+
+def sensitive_layers(model: Path) -> tuple[str, ...]:
+    """Return the nodes that a calibrator should leave alone, by the names that they have there.
+
+    Those are the layers that SUGGESTED keeps, and all that follows the last of them: boxes and
+    scores that share one tensor, and so one scale, would leave little of the scores.
+
+    Raises:
+        BuildRefusedError: The model cannot be read, or is quantised already.
+    """
+    source = FloatModel(model)
+    kept = {each.name for each in source.layers if SUGGESTED.reason(each) is not None}
+    last = {each.name for each in source.layers if each.last}
+    beyond: set[str] = set()
+    for node in source.proto.graph.node:
+        if node.name in last or not beyond.isdisjoint(node.input):
+            kept.add(node.name)
+            beyond.update(node.output)
+    names = Counter(node.name for node in _load(model, weights=False).graph.node)
+    return tuple(name for name in names if name in kept and names[name] == 1)
 
 
 def insert(

@@ -13,18 +13,25 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
+from trt_builder.qdq import calibrate
 from trt_builder.qdq import choose_layers
 from trt_builder.qdq import FloatModel
 from trt_builder.qdq import Keep
 from trt_builder.qdq import open_model
+from trt_builder.qdq import QdqReport
 from trt_builder.qdq import SUGGESTED
+from trt_builder.qdq import write
 from trt_engine.backend import Array
 from trt_engine.backend import Backend
 from trt_engine.errors import BuildRefusedError
 from trt_engine.errors import CalibrationError
+
+SAMPLES = 8  # more hardly change which layers are worst
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,54 @@ def choose_mixed(report: Sequence[Sensitivity], worst: int, keep: Keep = SUGGEST
     """Return what keeps its precision in `mixed`: the worst few of a report, and `keep`."""
     names = {each.layer for each in sorted(report, key=lambda each: -each.error)[:worst]}
     return replace(keep, names=keep.names | names)
+
+
+def insert_mixed(
+    model: Path,
+    out: Path,
+    samples: Iterable[Mapping[str, Array]],
+    *,
+    method: str,
+    worst: int,
+    keep: Keep = SUGGESTED,
+    progress: Callable[[str], object],
+) -> tuple[QdqReport, tuple[Sensitivity, ...]]:
+    """Write a model with Q/DQ everywhere but around the layers that lose most by it.
+
+    Args:
+        model: An FP32 ONNX file.
+        out: The file to write.
+        samples: Network inputs, batch 1; read twice.
+        method: How each range is cut: one of `trt_builder.ranges.METHODS`.
+        worst: How many layers keep their precision.
+        keep: Layers that keep it anyway.
+        progress: Told what is being done.
+
+    Raises:
+        BuildRefusedError: The model cannot be quantised.
+        BuildFailedError: The written file does not run, or not to finite outputs.
+        CalibrationError: The samples or the method cannot be used.
+    """
+    source = FloatModel(model)
+    scales, first = calibrate(
+        source, samples, method=method, progress=lambda done: progress(f'sample {done}')
+    )
+    report = measure_sensitivity(
+        source,
+        scales,
+        islice(samples, SAMPLES),
+        keep=keep,
+        compare=before_sorting(source),
+        progress=lambda done, count: progress(f'sensitivity of layer {done} of {count}'),
+    )
+    return write(source, out, scales, keep=choose_mixed(report, worst, keep), sample=first), report
+
+
+def before_sorting(source: FloatModel) -> tuple[str, ...]:
+    """Return the tensors that a network sorts its outputs by, which should be compared instead."""
+    graph = source.proto.graph
+    found = (node.input[0] for node in graph.node if node.op_type == 'TopK')
+    return tuple(dict.fromkeys(found))
 
 
 def to_text(report: Sequence[Sensitivity], worst: int = 20) -> str:

@@ -98,7 +98,9 @@ class Resolved:
         parser_flags: Names of OnnxParserFlag to set.
         plugins: Paths of plugin libraries.
         dla: What runs on a DLA.
-        calibration_method: entropy, minmax or legacy.
+        calibration_method: entropy, minmax, legacy or percentile.
+        keep_sensitive: Whether depthwise and last layers stay out of INT8.
+        simplify: Whether the model is simplified before it is parsed.
         notes: Why each choice that was not the card's was made; for the log.
         warnings: What may go wrong; for the user.
     """
@@ -126,6 +128,8 @@ class Resolved:
     plugins: tuple[str, ...] = ()
     dla: Dla = field(default_factory=Dla)
     calibration_method: str = 'entropy'
+    keep_sensitive: bool = True
+    simplify: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -231,7 +235,9 @@ class _Resolver:
             parser_flags=self._parser_flags(),
             plugins=build.plugins,
             dla=build.dla,
-            calibration_method=build.calibration.method,
+            calibration_method=self._method(scales),
+            keep_sensitive=self._keeps_sensitive(),
+            simplify=build.simplify,
         )
         return replace(result, notes=tuple(self.notes), warnings=tuple(self.warnings))
 
@@ -328,14 +334,23 @@ class _Resolver:
         return 'model'
 
     def _calibrate(self) -> Scales:
-        given = self.build.calibration
+        build = self.build
+        given = build.calibration
         if given.data is None and given.cache is None:
             raise BuildRefusedError(
-                f'precision {self.build.precision} needs scales, and the model has no Q/DQ nodes; '
+                f'precision {build.precision} needs scales, and the model has no Q/DQ nodes; '
                 'name pictures, a rosbag or an .npz in calibration.data, or a table in '
                 'calibration.cache'
             )
         calibrator = 'IInt8EntropyCalibrator2'
+        if build.precision == 'mixed':
+            if given.route == 'calibrator' or given.method == 'legacy':
+                raise BuildRefusedError(
+                    'precision mixed measures what each layer loses with Q/DQ nodes; set '
+                    'calibration.route: qdq, or precision: int8 with layer_precision rules'
+                )
+            self.notes.append('INT8: Q/DQ nodes are put into the model, but for its worst layers')
+            return 'insert'
         if given.route == 'calibrator' or given.method == 'legacy':
             what = 'INT8 by calibrator' if given.method != 'legacy' else 'the legacy calibrator'
             self._require(calibrator, what, "the card's Q/DQ route works here")
@@ -352,9 +367,27 @@ class _Resolver:
                 f'INT8: {self.title} has no calibrators; Q/DQ nodes are put into the model'
             )
             return 'insert'
-        source = 'the table in calibration.cache' if given.cache else f'{given.method} calibrator'
-        self.notes.append(f"INT8: scales by TensorRT's {source}")
+        elif given.cache is None and build.dla.core is None and build.precision != 'best':
+            self.notes.append(
+                'INT8: Q/DQ nodes are put into the model: they say which layers are INT8, where '
+                'after a calibrator the fastest kernel decides'
+            )
+            return 'insert'
+        source = 'the table in calibration.cache'
+        if given.cache is None:
+            source = f'its {self._method("calibrator")} calibrator'
+        self.notes.append(f'INT8: TensorRT takes the scales from {source}')
         return 'calibrator'
+
+    def _method(self, scales: Scales) -> str:
+        method = self.build.calibration.method
+        if method != 'auto':
+            return method
+        # entropy cuts the ranges of small networks too far: docs/engines.md
+        return 'percentile' if scales == 'insert' else 'entropy'
+
+    def _keeps_sensitive(self) -> bool:
+        return self.build.calibration.keep_sensitive and self.build.dla.core is None
 
     def _precision_flags(self, scales: Scales) -> Iterator[str]:
         """Yield the flags of weak typing, where TensorRT chooses among what is allowed."""
@@ -369,7 +402,9 @@ class _Resolver:
                 flag = f'BuilderFlag.{kind.upper()}'
                 self._require(flag, f'precision {kind}')
                 yield kind.upper()
-        if self.build.layer_precision or self.build.precision == 'mixed':
+        if scales == 'calibrator' and self._keeps_sensitive():
+            yield 'OBEY_PRECISION_CONSTRAINTS'  # else a faster INT8 kernel wins
+        elif self.build.layer_precision:
             yield f'{self.build.layer_constraint.upper()}_PRECISION_CONSTRAINTS'
 
     def _convert(self) -> Convert | None:
@@ -564,7 +599,7 @@ class _Resolver:
                 'a DLA takes INT8 scales from a calibrator or its table, not from Q/DQ nodes; set '
                 'calibration.route: calibrator with the model as it was before quantisation'
             )
-        if scales == 'calibrator' and build.calibration.method != 'entropy':
+        if scales == 'calibrator' and build.calibration.method not in ('auto', 'entropy'):
             raise BuildRefusedError(
                 f'a DLA needs the entropy calibrator, and calibration.method is '
                 f'{build.calibration.method}; set entropy'

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 import importlib
+import json
 from pathlib import Path
 import time
 from typing import Any
@@ -26,6 +27,8 @@ from trt_builder.compat import check_version
 from trt_builder.compat import describe
 from trt_builder.compat import find
 from trt_builder.compat import Flavour
+from trt_builder.compat import has
+from trt_builder.compat import INSTALL
 from trt_builder.compat import MODULES
 from trt_builder.compat import parse_version
 from trt_builder.compat import TITLES
@@ -38,6 +41,8 @@ from trt_builder.progress import Report
 from trt_builder.settings import DATA_TYPES
 from trt_builder.settings import Resolved
 from trt_engine.backend import Array
+from trt_engine.build_settings import Dla
+from trt_engine.errors import BackendError
 from trt_engine.errors import BuildFailedError
 from trt_engine.errors import BuildRefusedError
 from trt_engine.errors import CalibrationError
@@ -51,6 +56,7 @@ Mode = Literal['input', 'output']
 Inputs = Mapping[str, Array]
 
 MIB = 1 << 20
+FUSES_GRID_SAMPLE: Version = (10,)  # rightly, from here on
 _CALIBRATORS: Mapping[str, str] = {
     'entropy': 'IInt8EntropyCalibrator2',
     'minmax': 'IInt8MinMaxCalibrator',
@@ -69,7 +75,8 @@ class Probe:
 
     flavour: Flavour
     version: Version
-    dla_cores: int
+    dla_cores: int | None
+    sm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,17 @@ def probe(flavour: Flavour) -> Probe:
     library = _library(flavour)
     version = _version(library, flavour)
     logger = _make_logger(library, lambda severity, message: None)
-    return Probe(flavour, version, _make_builder(library, logger, flavour).num_DLA_cores)
+    cores = _make_builder(library, logger, flavour).num_DLA_cores
+    return Probe(flavour, version, cores, _compute_capability())
+
+
+def _compute_capability() -> str | None:
+    from trt_engine.cuda.runtime import compute_capability
+
+    try:
+        return compute_capability()
+    except BackendError:
+        return None  # nobody can say: no GPU, or no cuda-bindings
 
 
 def build(
@@ -142,6 +159,27 @@ def build(
     return _Build(resolved, model, calibration, report, log).run(timing_cache)
 
 
+def ask_dla(model: Path, precision: str, *, log: Log) -> dict[str, bool]:
+    """Return layer -> whether TensorRT would run it on DLA core 0 of this board.
+
+    Args:
+        model: The ONNX file.
+        precision: fp16 or int8.
+        log: Told all that TensorRT says but its verbose lines.
+
+    Raises:
+        BuildRefusedError: TensorRT is missing, or finds no DLA here.
+        BuildFailedError: The ONNX parser refuses the file.
+    """
+    version = _version(_library('tensorrt'), 'tensorrt')
+    typed = not has('BuilderFlag.FP16', 'tensorrt', version)
+    flags = () if typed else ('FP16', 'INT8') if precision == 'int8' else ('FP16',)
+    resolved = Resolved(
+        'tensorrt', version, precision, strongly_typed=typed, flags=flags, dla=Dla(0, fallback=True)
+    )
+    return _Build(resolved, model, None, lambda *_: None, log).ask_dla()
+
+
 def _library(flavour: Flavour) -> Any:
     """Return the Python module of a flavour."""
     reasons = []
@@ -150,14 +188,9 @@ def _library(flavour: Flavour) -> Any:
             return importlib.import_module(name)
         except (ImportError, OSError) as exc:
             reasons.append(f'{name}: {exc}')
-    hint = (
-        'it comes with JetPack (apt install python3-libnvinfer); on a PC, pip install tensorrt'
-        if flavour == 'tensorrt'
-        else 'pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings'
-    )
     raise BuildRefusedError(
-        f'{TITLES[flavour]} cannot be imported ({"; ".join(reasons)}); {hint}, or choose the other '
-        '--flavour'
+        f'{TITLES[flavour]} cannot be imported ({"; ".join(reasons)}); '
+        f'{INSTALL[flavour]}, or choose the other --flavour'
     )
 
 
@@ -214,20 +247,19 @@ class _Build:
         self.calibrator: Any = None
         self.trying = False
 
+    def ask_dla(self) -> dict[str, bool]:
+        self._load()
+        config = self.builder.create_builder_config()
+        network = self._parse(config)
+        self._configure(config)
+        layers = (network.get_layer(index) for index in range(network.num_layers))
+        return {layer.name: config.can_run_on_DLA(layer) for layer in layers}
+
     def run(self, timing_cache: bytes | None) -> BuildOutput:
         resolved = self.resolved
         with_calibrator = resolved.scales == 'calibrator'
         with self._phase('load', 0.0, 'loading TensorRT'):
-            self.library = _library(resolved.flavour)
-            found = _version(self.library, resolved.flavour)
-            if found != resolved.version:
-                raise BuildRefusedError(
-                    f'the settings are for {describe(resolved.flavour, resolved.version)}, and '
-                    f'{describe(resolved.flavour, found)} is here; resolve them again'
-                )
-            self.logger = _make_logger(self.library, self._heard)
-            self.builder = _make_builder(self.library, self.logger, resolved.flavour)
-            self._load_plugins()
+            self._load()
         with self._phase('parse', 0.03, 'reading the model'):
             config = self.builder.create_builder_config()
             network = self._parse(config)
@@ -260,6 +292,19 @@ class _Build:
             calibration_cache=self.calibrator.cache if self.calibrator is not None else None,
             seconds=dict(self.seconds),
         )
+
+    def _load(self) -> None:
+        resolved = self.resolved
+        self.library = _library(resolved.flavour)
+        found = _version(self.library, resolved.flavour)
+        if found[:3] != resolved.version[:3]:
+            raise BuildRefusedError(
+                f'the settings are for {describe(resolved.flavour, resolved.version)}, and '
+                f'{describe(resolved.flavour, found)} is here; resolve them again'
+            )
+        self.logger = _make_logger(self.library, self._heard)
+        self.builder = _make_builder(self.library, self.logger, resolved.flavour)
+        self._load_plugins()
 
     def _refuse_failed_calibration(self) -> None:
         failure = None if self.calibrator is None else self.calibrator.failure
@@ -324,7 +369,19 @@ class _Build:
             raise self._parser_failure()
         if not network.num_outputs:
             raise self._failure('the model has no outputs')
+        if self.resolved.flavour == 'tensorrt' and self.resolved.version < FUSES_GRID_SAMPLE:
+            self._expose_grid_samples(network)
         return network
+
+    def _expose_grid_samples(self, network: trt.INetworkDefinition) -> None:
+        """Make outputs of what TensorRT 8.6 would fuse wrongly (docs/engines.md)."""
+        for index in range(network.num_layers):
+            layer = network.get_layer(index)
+            if layer.type.name == 'GRID_SAMPLE':
+                network.mark_output(layer.get_output(0))
+                self._heard(
+                    'WARNING', f'{layer.name} becomes an output: TensorRT 8.6 miscomputes it fused'
+                )
 
     def _parser_failure(self) -> BuildFailedError:
         has_names = find(self.library, 'ParserError.node_name') is not None
@@ -514,7 +571,9 @@ class _Build:
             return None
         inspector = engine.create_engine_inspector()
         kind = self._enum('LayerInformationFormat', 'JSON')
-        return str(inspector.get_engine_information(kind))
+        # 8.6 writes control characters into names, which JSON does not allow
+        layers = json.loads(inspector.get_engine_information(kind), strict=False)
+        return json.dumps(layers, indent=1)
 
 
 class _Timed:

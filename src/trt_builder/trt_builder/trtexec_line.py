@@ -68,6 +68,15 @@ def read(line: str, version: Version, model: ModelFacts | None = None) -> FromTr
     Raises:
         BuildRefusedError: Names every flag that is unknown, or that no setting stands for.
     """
+    return _Reader(version, model).read(split(line))
+
+
+def split(line: str) -> list[str]:
+    """Return the words of a trtexec line, without the program itself.
+
+    Raises:
+        BuildRefusedError: A quotation has no end.
+    """
     text = '\n'.join(each for each in line.splitlines() if not each.lstrip().startswith('#'))
     try:
         words = shlex.split(text.replace('\\\n', ' '))
@@ -75,7 +84,7 @@ def read(line: str, version: Version, model: ModelFacts | None = None) -> FromTr
         raise BuildRefusedError(f'the trtexec line cannot be read: {exc}') from exc
     if words and PurePath(words[0]).name in ('trtexec', 'trtexec.exe'):
         words = words[1:]
-    return _Reader(version, model).read(words)
+    return words
 
 
 # how an engine is run, and what is told of it: nothing about the engine itself

@@ -137,9 +137,12 @@ class Calibration:
     topic: Annotated[str | None, Allow('The topic of a rosbag')] = None
     samples: Annotated[int, Allow('Take this many, spread over all there are', 1, 100_000)] = 500
     method: Annotated[
-        Literal['entropy', 'minmax', 'legacy', 'percentile'],
-        Allow('How a scale is chosen; legacy has a calibrator only, percentile Q/DQ only'),
-    ] = 'entropy'
+        Literal['auto', 'entropy', 'minmax', 'legacy', 'percentile'],
+        Allow(
+            'How a scale is chosen; legacy has a calibrator only, percentile Q/DQ only; auto: '
+            'entropy by calibrator, percentile with Q/DQ'
+        ),
+    ] = 'auto'
     cache: Annotated[
         str | None,
         Allow(
@@ -149,8 +152,15 @@ class Calibration:
     ] = None
     route: Annotated[
         Literal['auto', 'calibrator', 'qdq'],
-        Allow("TensorRT's calibrator (up to 10.16), or Q/DQ nodes put into the model"),
+        Allow(
+            "TensorRT's calibrator (up to 10.16), or Q/DQ nodes put into the model; auto: Q/DQ, "
+            'but the calibrator for a DLA, or with a cache'
+        ),
     ] = 'auto'
+    keep_sensitive: Annotated[
+        bool,
+        Allow('Whether depthwise convolutions and the last layers before each output stay in FP16'),
+    ] = True
 
 
 @dataclass(frozen=True)
@@ -218,6 +228,9 @@ class Build:
     ] = 'detailed'
     timing_cache: Annotated[bool, Allow('Whether kernel times of earlier builds are used')] = True
     parser_flags: Annotated[tuple[ParserFlag, ...], Allow('Flags of the ONNX parser')] = ()
+    simplify: Annotated[
+        bool, Allow('Whether onnxslim folds constants and simplifies a copy of the model first')
+    ] = False
     dla: Annotated[Dla, Allow('What runs on a deep learning accelerator')] = Dla()
     calibration: Annotated[Calibration, Allow('What INT8 scales come from')] = Calibration()
     checks: Annotated[Checks, Allow('How far it may be from ONNX Runtime')] = Checks()
@@ -334,4 +347,6 @@ def _check_calibration(build: Build, key: Key) -> None:
         raise (key / 'topic').refuse(given.topic, 'null, or a rosbag in calibration.data')
     only = {'legacy': 'calibrator', 'percentile': 'qdq'}.get(given.method)
     if only and given.route not in ('auto', only):
-        raise (key / 'method').refuse(given.method, f'with route {given.route}: entropy, minmax')
+        raise (key / 'method').refuse(
+            given.method, f'with route {given.route}: auto, entropy, minmax'
+        )

@@ -10,6 +10,7 @@
   + BackendError           something that runs networks could not
     - BackendUnavailableError  this machine lacks what the backend needs
     - ModelLoadError           the backend refused the network
+      . EngineMismatchError    it is an engine for another TensorRT or GPU, or a damaged one
     - InferenceError           a loaded network failed while running
   + ImageError             an image message that cannot be read as what it says it is
   + DecodeError            network outputs that do not have the form that the card's head promises
@@ -20,6 +21,7 @@
     - BuildFailedError     the build started and did not end well
     - CalibrationError     calibration data that must not decide the scales of an engine
     - CheckFailedError     a built engine that does not see what its model sees
+    - NoReferenceError     a built engine that there is nothing to compare with
   + StoreError             an engine, or the store of engines, that must not be used
 
 Each message says what went wrong, what was found, what was wanted, and what to do next.
@@ -60,6 +62,10 @@ class ModelLoadError(BackendError):
     """The backend refused the network."""
 
 
+class EngineMismatchError(ModelLoadError):
+    """An engine that is for another TensorRT or another GPU, or is damaged."""
+
+
 class InferenceError(BackendError):
     """A loaded network failed while running."""
 
@@ -98,6 +104,10 @@ class CalibrationError(BuildError):
 
 class CheckFailedError(BuildError):
     """A built engine that does not see what its model sees."""
+
+
+class NoReferenceError(BuildError):
+    """A built engine that there is nothing to compare with."""
 
 
 class StoreError(PerceptionError):

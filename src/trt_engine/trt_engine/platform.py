@@ -6,13 +6,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 import json
 from pathlib import Path
 import re
 
 ROOT = Path('/')
 
-_TENSORRT_NAMES = ('tensorrt', 'tensorrt_cu13', 'tensorrt_cu12')
+# of the Python packages of each flavour, then of its modules
+_TENSORRT_NAMES = {
+    'tensorrt': ('tensorrt', 'tensorrt_cu13', 'tensorrt_cu12'),
+    'tensorrt_rtx': ('tensorrt_rtx', 'tensorrt_rtx_cu13_bindings', 'tensorrt_rtx_cu12_bindings'),
+}
+TENSORRT_MODULES = {
+    'tensorrt': ('tensorrt',),
+    'tensorrt_rtx': ('tensorrt_rtx', 'tensorrt_rtx_bindings'),
+}
 _GPU_NODES = ('dev/nvidia0', 'dev/nvhost-gpu', 'dev/nvhost-ctrl-gpu', 'dev/nvgpu/igpu0')
 _SM = {
     'nvidia,tegra264': '11.0',
@@ -41,7 +50,7 @@ class Platform:
         board: Model from the device tree, such as NVIDIA Jetson Orin Nano Developer Kit.
         l4t: Jetson Linux release, such as 36.4.4.
         jetpack: Version of the package nvidia-jetpack, such as 6.2.1.
-        tensorrt: Version of the Python package of this interpreter.
+        tensorrt: Version of the Python package of this interpreter, of the flavour asked for.
         cuda: Version of the toolkit under /usr/local/cuda.
         driver: Version of the NVIDIA kernel driver.
         sm: Compute capability of a Jetson's GPU, such as 8.7.
@@ -64,8 +73,13 @@ class Platform:
     gpu_masks: str | None = None
 
 
-def read_platform(root: Path = ROOT) -> Platform:
-    """Return what the files below `root` say of this machine."""
+def read_platform(root: Path = ROOT, *, flavour: str = 'tensorrt') -> Platform:
+    """Return what the files below `root` say of this machine.
+
+    Args:
+        root: Where the file system of the machine begins.
+        flavour: Whose version `tensorrt` is: tensorrt or tensorrt_rtx.
+    """
     compatible = _text(root / 'proc/device-tree/compatible').split('\0')
     packages = _text(root / 'var/lib/dpkg/status')
     power_mode, gpu_masks = _power_mode(
@@ -75,7 +89,7 @@ def read_platform(root: Path = ROOT) -> Platform:
         board=_text(root / 'proc/device-tree/model').rstrip('\0\n') or None,
         l4t=_l4t(_text(root / 'etc/nv_tegra_release'), packages),
         jetpack=_package_version(packages, 'nvidia-jetpack'),
-        tensorrt=tensorrt_version(),
+        tensorrt=tensorrt_version(flavour),
         cuda=_cuda(_text(root / 'usr/local/cuda/version.json')),
         driver=_match(
             r'Kernel Module.*?\s(\d+(?:\.\d+)+)\s', _text(root / 'proc/driver/nvidia/version')
@@ -101,13 +115,18 @@ def has_gpu(root: Path = ROOT) -> bool:
     return any((root / node).exists() for node in _GPU_NODES)
 
 
-def tensorrt_version() -> str | None:
+def tensorrt_version(flavour: str = 'tensorrt') -> str | None:
     """Return the version of TensorRT's Python package without importing it; None if absent."""
-    for name in _TENSORRT_NAMES:
+    for name in _TENSORRT_NAMES[flavour]:
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+    # one that was unpacked rather than installed says it in its first file
+    for name in TENSORRT_MODULES[flavour]:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            return _match(r'^__version__ = [\'"]([\d.]+)', _text(Path(spec.origin)))
     return None
 
 

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,6 +25,11 @@ from trt_engine.errors import ImageError
 
 # The cameras of a node may differ in size, but a folder of photographs has sizes without end.
 _PLANS_KEPT = 8
+_PIXEL_TYPES: Mapping[np.dtype[Any] | None, Literal['float32', 'float16', 'uint8']] = {
+    np.dtype(np.float32): 'float32',
+    np.dtype(np.float16): 'float16',
+    np.dtype(np.uint8): 'uint8',
+}
 
 
 @dataclass(frozen=True)
@@ -61,14 +70,23 @@ class Preprocessor:
 
     Images are resized first and normalised at network size: a frame of 1920x1080 is read once,
     in place, and the arithmetic is a table look-up on the little that is left of it.
+
+    Args:
+        spec: What the card says of the input.
+        taken: Input -> element type that the backend takes where it is not the card's: an engine
+            may have been built for float16 images, and TensorRT 8.6 makes int64 inputs int32.
     """
 
-    def __init__(self, spec: ImageInput) -> None:
+    def __init__(
+        self, spec: ImageInput, taken: Mapping[str, np.dtype[Any]] = MappingProxyType({})
+    ) -> None:
+        if (dtype := taken.get(spec.tensor)) in _PIXEL_TYPES:
+            spec = replace(spec, dtype=_PIXEL_TYPES[dtype])
         size = (spec.height, spec.width)
         shape = (1, 3, *size) if spec.layout == 'nchw' else (1, *size, 3)
         self.tensor: Array = np.zeros(shape, spec.dtype)
         self.inputs: Mapping[str, Array] = {spec.tensor: self.tensor}
-        self._size: Array = np.zeros((1, 2), np.int64)
+        self._size: Array = np.zeros((1, 2), taken.get(spec.size_tensor or '', np.int64))
         if spec.size_tensor is not None:
             self.inputs = {**self.inputs, spec.size_tensor: self._size}
         self._canvas = _Canvas(spec, self.tensor)

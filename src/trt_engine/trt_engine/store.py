@@ -5,6 +5,7 @@
     <root>/<key>/engine.plan manifest.json layers.json build.log
     <root>/locks/                       what `lock` holds; the files stay, the locks do not
     <root>/partial/                     what is being written or deleted
+    <root>/timing/                      kernel times of earlier builds, kept by the builder
     <root>/quarantine/<key>-<utc>/      damaged engines, with reason.txt; never run
 
 Any process may be killed at any moment: what it was writing lies in `partial` and is deleted by
@@ -136,7 +137,7 @@ class Store:
             StoreError: It cannot be written, or must not be: nothing of it is kept then.
         """
         key = manifest.ingredients.key
-        with self._mapped_errors(key), self._partial(key) as folder:
+        with self._mapped_errors(key), self.workspace(key) as folder:
             write_entry(folder, manifest, plan, layers, log)
             with self._mutex():
                 with self._doomed() as doomed:
@@ -242,6 +243,30 @@ class Store:
                     return None
             return self._put_away(entry.path, reason)
 
+    def put_away(
+        self, manifest: Manifest, plan: bytes | Path, layers: str, log: str, reason: str
+    ) -> Path:
+        """Keep an engine in quarantine from the start, to be looked at and never run.
+
+        Args:
+            manifest: What it is; the digests of plan and log are filled in here.
+            plan: The serialized engine, or the file that holds it.
+            layers: The JSON text of TensorRT's inspector.
+            log: The log of the build.
+            reason: Why it must not be run; for its reason.txt.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        key = manifest.ingredients.key
+        with self._mapped_errors(key), self.workspace(key) as folder:
+            write_entry(folder, manifest, plan, layers, log)
+            with self._mutex():
+                return self._move_away(folder, key, reason)
+
     def import_engine(
         self, path: str | Path, note: str, ingredients: Ingredients | None = None
     ) -> Entry:
@@ -343,9 +368,10 @@ class Store:
 
     def _put_away(self, path: Path, reason: str) -> Path | None:
         """Move what stands in the place of an entry to quarantine; needs the mutex."""
-        if not os.path.lexists(path):
-            return None
-        name = f'{path.name}-{_utc("%Y%m%dT%H%M%SZ")}'
+        return self._move_away(path, path.name, reason) if os.path.lexists(path) else None
+
+    def _move_away(self, path: Path, key: str, reason: str) -> Path:
+        name = f'{key}-{_utc("%Y%m%dT%H%M%SZ")}'
         place = self.root / 'quarantine' / name
         copies = 1
         while os.path.lexists(place):
@@ -358,11 +384,17 @@ class Store:
         return place
 
     @contextmanager
-    def _partial(self, key: str) -> Iterator[Path]:
-        """Give a folder to write an entry in; it is deleted unless it was moved away."""
+    def workspace(self, name: str) -> Iterator[Path]:
+        """Give an empty folder on the disk of the store; it is deleted unless it was moved away.
+
+        Should this process be killed, the next one that writes deletes it.
+
+        Args:
+            name: What the name of the folder begins with.
+        """
         with self._mutex():
             self._delete_leftovers()
-            folder = Path(tempfile.mkdtemp(prefix=f'{key}-', dir=self.root / 'partial'))
+            folder = Path(tempfile.mkdtemp(prefix=f'{name}-', dir=self.root / 'partial'))
             file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             _try_lock(file)
         try:

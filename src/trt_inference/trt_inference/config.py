@@ -11,8 +11,8 @@ from dataclasses import replace
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
 from trt_engine.errors import ConfigError
-from trt_inference.parameters import setting
-from trt_inference.parameters import validate
+from trt_engine.parameters import setting
+from trt_engine.parameters import validate
 
 AS_THE_CARD_SAYS = -1.0
 
@@ -30,6 +30,18 @@ class InferenceConfig:
     )
     require_tensorrt: bool = setting(
         False, 'Fail to configure rather than fall back to the CPU: the setting for production.'
+    )
+    overrides: tuple[str, ...] = setting(
+        (),
+        "Build settings of the engine in place of the card's, such as precision=int8, dla.core=0.",
+    )
+    engine_store: str = setting(
+        '', 'Folder of the engines; empty for TRT_ENGINE_STORE, or one in the home folder.'
+    )
+    builder: str = setting(
+        'build_engine',
+        'Action that is asked for a missing engine, relative to the namespace of the node; empty '
+        'never asks.',
     )
     threads: int = setting(
         0, 'Threads of one CPU inference; 0 lets ONNX Runtime choose.', minimum=0, maximum=256

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from trt_inference.stop_signals import StopSignals
+from trt_engine.stop_signals import StopSignals
 
 
 def inference() -> int:

@@ -5,33 +5,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from dataclasses import field
-import enum
-import math
 
+from trt_engine.health import Health
+from trt_engine.health import Level
+from trt_engine.health import number
 from trt_inference.config import InferenceConfig
 from trt_inference.config import Stream
 from trt_inference.worker import StreamStatistics
 
 RATE_TOLERANCE = 0.9  # of the expected rate
-
-
-class Level(enum.IntEnum):
-    """Levels of diagnostic_msgs/DiagnosticStatus."""
-
-    OK = 0
-    WARN = 1
-    ERROR = 2
-    STALE = 3
-
-
-@dataclass(frozen=True)
-class Health:
-    """One diagnostic status: how bad, why, and the figures behind it."""
-
-    level: Level
-    message: str
-    values: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,12 +98,11 @@ def stream_health(
     return Health(Level.OK, f'{number(fps)} Hz', values)
 
 
-def backend_health(name: str, reason: str, fell_back: bool, identity: str, model: str) -> Health:
+def backend_health(
+    name: str, reason: str, fell_back: bool, identity: str, model: str, key: str = ''
+) -> Health:
     """Say what runs the network; a fall-back from TensorRT is a warning for as long as it lasts."""
     values = {'backend': name, 'chosen because': reason, 'engine': identity, 'model': model}
+    if key:
+        values['engine key'] = key
     return Health(Level.WARN if fell_back else Level.OK, f'{name}: {reason}', values)
-
-
-def number(value: float | None) -> str:
-    """Return a figure for a person, or `unknown`; never a zero for what is not known."""
-    return 'unknown' if value is None or math.isnan(value) else f'{value:.1f}'

@@ -46,21 +46,39 @@ from trt_engine.backends import choose_backend
 from trt_engine.backends import open_backend
 from trt_engine.card import Card
 from trt_engine.card import load_card
+from trt_engine.card import with_overrides
+from trt_engine.conversions import declare
+from trt_engine.conversions import fill
+from trt_engine.entry import Entry
+from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ConfigError
+from trt_engine.errors import EngineMismatchError
 from trt_engine.errors import PerceptionError
+from trt_engine.errors import StoreError
+from trt_engine.health import Health
+from trt_engine.health import Level
 from trt_engine.model_file import resolve_model
+from trt_engine.parameters import check
+from trt_engine.parameters import settings
+from trt_engine.stop_signals import StopSignals
+from trt_engine.store import Found
 from trt_inference import conversions
 from trt_inference import health
+from trt_inference.builder_client_node import EngineRequest
 from trt_inference.config import InferenceConfig
 from trt_inference.config import Stream
+from trt_inference.engines import BuildInProgress
+from trt_inference.engines import find_engine
+from trt_inference.engines import model_elsewhere
+from trt_inference.engines import open_engine
+from trt_inference.engines import put_away
+from trt_inference.engines import without_engine
 from trt_inference.overlay import draw
-from trt_inference.parameters import check
-from trt_inference.parameters import settings
 from trt_inference.pipeline import Detector
-from trt_inference.stop_signals import StopSignals
 from trt_inference.throttle import Throttle
 from trt_inference.worker import Result
 from trt_inference.worker import Worker
+from trt_interfaces.action import BuildEngine
 from trt_interfaces.msg import InferenceStats
 
 _RESULTS = QoSProfile(depth=10)
@@ -78,6 +96,23 @@ class _Loaded:
     choice: Choice
     backend: Backend
     detector: Detector
+    engine: Entry | None
+
+    @property
+    def label(self) -> str:
+        """Return what runs the network, in two words at most."""
+        key = '' if self.engine is None else f' {self.engine.key[:12]}'
+        return f'{self.backend.name}{key}'
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """What `configure` leaves where the engine has to be built first."""
+
+    card: Card
+    choice: Choice
+    progress: BuildInProgress
+    request: EngineRequest
 
 
 class _Topics:
@@ -105,8 +140,9 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
         """Declare parameters; nothing is loaded or subscribed before `configure`."""
         super().__init__('inference', **kwargs)
         self.crash: BaseException | None = None
-        self._config = conversions.declare(self, InferenceConfig)
+        self._config = declare(self, InferenceConfig)
         self._loaded: _Loaded | None = None
+        self._waiting: _Waiting | None = None
         self._failure = 'not configured yet'
         self._streams: tuple[Stream, ...] = ()
         self._topics: list[_Topics] = []
@@ -129,7 +165,10 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the card and the network, try it once, and create the publishers."""
+        """Load the card and the network, try it once, and create the publishers.
+
+        Where a builder has to make the engine first, the network is loaded when it has.
+        """
         try:
             with self._defects_logged('configure'):
                 self._configure()
@@ -138,7 +177,14 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe, and start to look at frames."""
+        """Subscribe, and start to look at frames; at once, or when the engine has been built."""
+        if self._waiting is not None:
+            self._waiting.progress.activate = True
+            self.get_logger().info(
+                f'not active yet: {self._waiting.progress}; the node activates itself once it is '
+                'there'
+            )
+            return TransitionCallbackReturn.FAILURE
         with self._defects_logged('activate'):
             return self._activate(state)
 
@@ -165,17 +211,36 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
     def destroy_node(self) -> None:
         """Stop the worker before the publishers that it uses are gone."""
         self._stop()
+        self._stop_waiting()
         super().destroy_node()
 
     def _configure(self) -> None:
-        self._streams = tuple(self._resolved(each) for each in self._config.streams())
-        loaded = self._loaded = self._load(self._config)
-        compressed_overlay = self._config.overlay_transport == 'compressed'
+        config = self._config
+        self._streams = tuple(self._resolved(each) for each in config.streams())
+        card = with_overrides(load_card(config.card, onnx=config.onnx or None), config.overrides)
+        config.class_filter(card)  # a wrong name is to be known before a build, not after it
+        choice = choose_backend(config.backend, require_tensorrt=config.require_tensorrt)
+        if choice.name == 'tensorrt':
+            self._find_engine(card, choice)
+        else:
+            self._load(card, choice)
+        compressed_overlay = config.overlay_transport == 'compressed'
         self._topics = [_Topics(self, each, compressed_overlay) for each in self._streams]
-        log = self.get_logger()
-        if self._fell_back(loaded.choice):
-            log.warning(f'{loaded.choice.name}: {loaded.choice.reason}')
-        log.info(f'configured {loaded.card.name} on {loaded.backend.identity}')
+
+    def _find_engine(self, card: Card, choice: Choice) -> None:
+        found = find_engine(card, self._config.engine_store)
+        if found.entry is not None:
+            try:
+                self._load(card, choice, found)
+                return
+            except EngineMismatchError as exc:
+                self.get_logger().error(f'{exc}; it is moved to quarantine')
+                put_away(self._config.engine_store, found.entry, exc)
+                found = find_engine(card, self._config.engine_store)
+        if request := self._find_builder():
+            self._ask_builder(request, card, choice, found.reason)
+        else:
+            self._load(card, without_engine(self._config, found.reason))
 
     def _activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._loaded is not None
@@ -232,33 +297,87 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             raise
 
     def _resolved(self, stream: Stream) -> Stream:
-        try:
-            validate_topic_name(stream.image_topic)
-            validate_full_topic_name(
-                expand_topic_name(stream.image_topic, self.get_name(), self.get_namespace())
-            )
-        except NameValidationException as exc:
-            raise ConfigError(
-                f'{stream.image_topic!r} cannot be the name of an image topic: {exc}'
-            ) from exc
+        self._check_name(stream.image_topic, 'an image topic')
         return replace(stream, image_topic=self.resolve_topic_name(stream.image_topic))
 
-    def _load(self, config: InferenceConfig) -> _Loaded:
-        card = load_card(config.card, onnx=config.onnx or None)
-        choice = choose_backend(config.backend, require_tensorrt=config.require_tensorrt)
-        class_filter = config.class_filter(card)
-        backend = open_backend(choice.name, resolve_model(card), threads=config.threads)
+    def _check_name(self, name: str, what: str) -> None:
+        try:
+            validate_topic_name(name)
+            validate_full_topic_name(expand_topic_name(name, self.get_name(), self.get_namespace()))
+        except NameValidationException as exc:
+            raise ConfigError(f'{name!r} cannot be the name of {what}: {exc}') from exc
+
+    def _load(self, card: Card, choice: Choice, found: Found | None = None) -> None:
+        config = self._config
+        engine = None if found is None else found.entry
+        if found is not None and engine is not None:
+            choice = replace(choice, reason=f'{choice.reason}, with an engine {found.reason}')
+            backend = open_engine(card, engine)
+        else:
+            backend = open_backend(choice.name, resolve_model(card), threads=config.threads)
         try:
             detector = Detector(card, backend)
             detector.thresholds = config.thresholds(card)
-            detector.class_filter = class_filter
+            detector.class_filter = config.class_filter(card)
             # The first run allocates; it also shows now rather than at the first frame whether
             # the network's outputs are what the card's head promises.
             detector(np.zeros((card.input.height, card.input.width, 3), np.uint8), 'bgr8')
         except PerceptionError:
             backend.close()
             raise
-        return _Loaded(card, choice, backend, detector)
+        self._loaded = _Loaded(card, choice, backend, detector, engine)
+        log = self.get_logger()
+        if self._fell_back(choice):
+            log.warning(f'{choice.name}: {choice.reason}')
+        log.info(f'configured {card.name} on {backend.identity}')
+
+    # --- an engine that is not there yet -------------------------------------------------------
+
+    def _find_builder(self) -> EngineRequest | None:
+        if not self._config.builder:
+            return None
+        self._check_name(self._config.builder, 'an action')
+        request = EngineRequest(self, self._config.builder)
+        if request.is_there():
+            return request
+        request.close()
+        return None
+
+    def _ask_builder(self, request: EngineRequest, card: Card, choice: Choice, reason: str) -> None:
+        self.get_logger().info(
+            f'asking {self._config.builder} for an engine of {card.name}: {reason}'
+        )
+        named, onnx = model_elsewhere(self._config)
+        goal = BuildEngine.Goal(card=named, onnx=onnx, overrides=self._config.overrides)
+        self._waiting = _Waiting(card, choice, BuildInProgress(card.name, reason), request)
+        request.send(goal, self._on_build_feedback, self._on_build_end)
+
+    def _on_build_feedback(self, told: BuildEngine.Feedback) -> None:
+        assert self._waiting is not None
+        progress = self._waiting.progress
+        if progress.tell(told.phase, told.fraction, told.message, told.elapsed_s):
+            self.get_logger().info(str(progress))
+
+    def _on_build_end(self, problem: str | None) -> None:
+        with self._defects_logged('configure'):
+            assert self._waiting is not None
+            waiting, self._waiting = self._waiting, None
+            try:
+                if problem is not None:
+                    raise BackendUnavailableError(f'the engine was not built: {problem}')
+                found = find_engine(waiting.card, self._config.engine_store)
+                if found.entry is None:
+                    raise StoreError(
+                        f'the builder has built an engine, and {found.reason}; has it the same '
+                        'store (engine_store), and the same card?'
+                    )
+                self._load(waiting.card, waiting.choice, found)
+            except PerceptionError as exc:
+                self.trigger_cleanup()
+                self._refuse('configure', exc)
+                return
+        if waiting.progress.activate:
+            self.trigger_activate()
 
     def _refuse(self, transition: str, reason: PerceptionError) -> TransitionCallbackReturn:
         self._failure = f'{transition} failed: {reason}'
@@ -278,6 +397,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
 
     def _free(self) -> None:
         self._stop()
+        self._stop_waiting()
         for topics in self._topics:
             for publisher in topics.all():
                 self.destroy_lifecycle_publisher(publisher)
@@ -285,6 +405,12 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
         if self._loaded is not None:
             self._loaded.backend.close()
             self._loaded = None
+            self._failure = 'not configured'
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.request.close()
+            self._waiting = None
             self._failure = 'not configured'
 
     # --- frames: these three run in the worker's thread ----------------------------------------
@@ -304,7 +430,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 result,
                 self._worker.statistics[result.stream],
                 self._worker.dropped(result.stream),
-                self._loaded.backend.name,
+                self._loaded.label,
             )
         )
         if topics.overlay.get_subscription_count() > 0:
@@ -345,14 +471,15 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 for name, value in changes.items()
                 if ours[name].read_only and value != getattr(self._config, name)
             ]
-            if fixed and self._loaded is not None:
+            busy = self._loaded or self._waiting
+            if fixed and busy:
                 raise ConfigError(
                     f'{", ".join(fixed)} takes effect when the node is configured; deactivate and '
                     'clean up first'
                 )
             config = replace(self._config, **changes)
+            class_filter = config.class_filter(busy.card) if busy else None
             if self._loaded is not None:
-                class_filter = config.class_filter(self._loaded.card)
                 self._loaded.detector.thresholds = config.thresholds(self._loaded.card)
                 self._loaded.detector.class_filter = class_filter
         except ConfigError as exc:
@@ -365,9 +492,12 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
     # --- diagnostics ---------------------------------------------------------------------------
 
     def _diagnose_backend(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        if self._waiting is not None:
+            return fill(status, self._waiting.progress.health())
         if self._loaded is None:
-            return conversions.fill(status, health.Health(health.Level.ERROR, self._failure))
-        return conversions.fill(
+            return fill(status, Health(Level.ERROR, self._failure))
+        engine = self._loaded.engine
+        return fill(
             status,
             health.backend_health(
                 self._loaded.choice.name,
@@ -375,6 +505,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 self._fell_back(self._loaded.choice),
                 self._loaded.backend.identity,
                 self._loaded.card.name,
+                '' if engine is None else engine.key,
             ),
         )
 
@@ -387,7 +518,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             time.monotonic(), statistics.frames, self._worker.dropped(index), statistics.errors
         )
         before, self._judged[index] = self._judged[index], now
-        return conversions.fill(
+        return fill(
             status,
             health.stream_health(self._config, self._streams[index], statistics, now, before),
         )

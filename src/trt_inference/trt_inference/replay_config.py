@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trt_engine.errors import ConfigError
-from trt_inference.parameters import setting
-from trt_inference.parameters import validate
+from trt_engine.parameters import setting
+from trt_engine.parameters import validate
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 
+from trt_engine.conversions import declare
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
 from trt_engine.errors import SourceError
@@ -33,7 +34,6 @@ from trt_inference.cdr import read_stamp_ns
 from trt_inference.cdr import restamp
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
-from trt_inference.conversions import declare
 from trt_inference.replay_config import ReplayConfig
 from trt_inference.schedule import play
 from trt_inference.schedule import Played

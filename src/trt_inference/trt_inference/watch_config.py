@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trt_inference.parameters import setting
-from trt_inference.parameters import validate
+from trt_engine.parameters import setting
+from trt_engine.parameters import validate
 
 
 @dataclass(frozen=True)

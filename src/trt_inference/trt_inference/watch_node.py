@@ -23,10 +23,10 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from trt_engine.backend import Array
+from trt_engine.conversions import declare
 from trt_engine.errors import ConfigError
 from trt_engine.errors import ImageError
 from trt_engine.errors import PerceptionError
-from trt_inference.conversions import declare
 from trt_inference.image_view import view_compressed_image
 from trt_inference.image_view import view_image
 from trt_inference.summary import Summary

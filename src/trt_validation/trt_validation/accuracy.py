@@ -25,12 +25,15 @@ from trt_engine.backends import PREFERENCES
 from trt_engine.card import Card
 from trt_engine.card import load_card
 from trt_engine.card import Thresholds
+from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ConfigError
 from trt_engine.errors import ImageError
 from trt_engine.errors import PerceptionError
 from trt_engine.model_file import resolve_model
 from trt_engine.picture import decode_picture
 from trt_inference.detections import Detections
+from trt_inference.engines import find_engine
+from trt_inference.engines import open_engine
 from trt_inference.pipeline import Detector
 from trt_validation.coco import Classes
 from trt_validation.coco import Dataset
@@ -175,6 +178,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _open(card: Card, onnx: Path, args: argparse.Namespace) -> Backend:
+    choice = choose_backend(args.backend)
+    if choice.name != 'tensorrt':
+        return open_backend(choice.name, onnx, threads=args.threads)
+    found = find_engine(card, '')
+    if found.entry is None:
+        raise BackendUnavailableError(
+            f'there is no engine to measure: {found.reason}; build it (ros2 run trt_builder '
+            'trt_build), or measure the model: --backend onnxruntime'
+        )
+    return open_engine(card, found.entry)
+
+
 def _run(args: argparse.Namespace) -> Report:
     if args.json is not None and not args.json.absolute().parent.is_dir():
         raise ConfigError(f'--json {args.json}: there is no folder {args.json.absolute().parent}')
@@ -183,8 +199,7 @@ def _run(args: argparse.Namespace) -> Report:
     dataset = Dataset(args.coco)
     classes = dataset.match(card.classes)
     onnx = resolve_model(card)
-    choice = choose_backend(args.backend)
-    backend: Backend = open_backend(choice.name, onnx, threads=args.threads)
+    backend = _open(card, onnx, args)
     try:
         detector = Detector(card, backend)
         detector.thresholds = thresholds

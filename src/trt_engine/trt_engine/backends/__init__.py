@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,36 +55,70 @@ def choose_backend(preference: str = 'auto', require_tensorrt: bool = False) -> 
     return Choice('onnxruntime', f'ONNX Runtime on the CPU, as TensorRT cannot run here: {why}')
 
 
-def open_backend(name: str, model: Path, *, threads: int = 0) -> Backend:
+def open_backend(
+    name: str,
+    model: Path,
+    *,
+    threads: int = 0,
+    dla_core: int | None = None,
+    plugins: Sequence[str] = (),
+    version_compatible: bool = False,
+    label: str = '',
+) -> Backend:
     """Return a backend with the network loaded.
 
     Args:
-        name: auto, tensorrt or onnxruntime.
-        model: The ONNX file.
-        threads: CPU threads for one run; 0 leaves it to the library.
+        name: tensorrt or onnxruntime.
+        model: The serialized engine for tensorrt, the ONNX file for onnxruntime.
+        threads: For onnxruntime: CPU threads for one run; 0 leaves it to the library.
+        dla_core: For tensorrt, as the three that follow: the DLA core that the engine is for.
+        plugins: Plugin libraries that the engine needs.
+        version_compatible: Whether the engine was built to be.
+        label: What to call the engine in diagnostics; its file is called engine.plan, as all are.
 
     Raises:
         ConfigError: There is no such backend.
         BackendUnavailableError: This machine lacks what it needs.
         ModelLoadError: It refuses the network.
     """
-    choose_backend(name)  # refuses TensorRT, which is not there yet
-    from trt_engine.backends.onnxruntime import OnnxRuntimeBackend
+    if name == 'onnxruntime':
+        from trt_engine.backends.onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(model, threads=threads)
+        return OnnxRuntimeBackend(model, threads=threads)
+    if name == 'tensorrt':
+        from trt_engine.backends.tensorrt import TensorRtBackend
+
+        return TensorRtBackend(
+            model,
+            dla_core=dla_core,
+            plugins=plugins,
+            version_compatible=version_compatible,
+            label=label,
+        )
+    raise ConfigError(f'backend is {name!r}; allowed: tensorrt, onnxruntime')
 
 
 def _what_tensorrt_lacks() -> list[str]:
     lacks = []
-    if find_spec('trt_engine.backends.tensorrt') is None:
-        lacks.append('this version of trt_engine has no TensorRT backend yet')
     if tensorrt_version() is None:
         lacks.append(
             'the Python package tensorrt is not installed (on a Jetson: sudo apt install '
             'python3-libnvinfer; elsewhere: pip install tensorrt)'
+        )
+    if not _has_cuda_bindings():
+        lacks.append(
+            'the Python package cuda-bindings is not installed (JetPack 6: pip install '
+            '"cuda-bindings<13"; elsewhere: pip install cuda-bindings)'
         )
     if not has_gpu():
         lacks.append(
             'no NVIDIA GPU device is visible (in a container: start it with --runtime nvidia)'
         )
     return lacks
+
+
+def _has_cuda_bindings() -> bool:
+    # of a dotted name find_spec imports the first part; until 12.6 the bindings were cuda.cudart
+    return find_spec('cuda') is not None and (
+        find_spec('cuda.bindings') is not None or find_spec('cuda.cudart') is not None
+    )

@@ -53,6 +53,34 @@ def call(function: str, *arguments: Any) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
 
 
+def compute_capability() -> str:
+    """Return that of the current device, such as 8.7.
+
+    Raises:
+        BackendError: As for `call`.
+    """
+    attributes = _cudart().cudaDeviceAttr
+    device = call('cudaGetDevice')
+    major, minor = (
+        call('cudaDeviceGetAttribute', attribute, device)
+        for attribute in (
+            attributes.cudaDevAttrComputeCapabilityMajor,
+            attributes.cudaDevAttrComputeCapabilityMinor,
+        )
+    )
+    return f'{major}.{minor}'
+
+
+def device_name() -> str:
+    """Return what the current device calls itself, such as Orin.
+
+    Raises:
+        BackendError: As for `call`.
+    """
+    name: bytes = call('cudaGetDeviceProperties', call('cudaGetDevice')).name
+    return name.partition(b'\0')[0].decode(errors='replace')
+
+
 class Stream:
     """A CUDA stream; `handle` is what libraries take."""
 
@@ -70,12 +98,33 @@ class Stream:
 
 
 class DeviceArray:
-    """Device memory of the size of one NumPy array."""
+    """Device memory with the array of the host that is copied to and from it.
+
+    Attributes:
+        host: The array.
+        pointer: Address of the device memory; `resize` may change it.
+    """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.host: Array = np.zeros(shape, dtype)
+        self.host: Array = np.zeros(0, dtype)
+        self.pointer = 0
+        self._capacity = 0
+        self.resize(shape)
+
+    def resize(self, shape: tuple[int, ...]) -> None:
+        """Take another shape; what both sides held is lost. Device memory grows and never shrinks.
+
+        Raises:
+            InferenceError: There is not enough memory; all is as before.
+        """
+        host: Array = np.zeros(shape, self.host.dtype)
         # TensorRT wants an address also of a tensor without elements
-        self.pointer = int(call('cudaMalloc', max(1, self.host.nbytes)))
+        needed = max(1, host.nbytes)
+        if needed > self._capacity:
+            pointer = int(call('cudaMalloc', needed))
+            self.close()
+            self.pointer, self._capacity = pointer, needed
+        self.host = host
 
     def upload(self, stream: Stream) -> None:
         """Copy `host` to the device."""
@@ -86,8 +135,10 @@ class DeviceArray:
         self._copy(self.host.ctypes.data, self.pointer, 'cudaMemcpyDeviceToHost', stream)
 
     def close(self) -> None:
-        """Free the device memory."""
-        call('cudaFree', self.pointer)
+        """Free the device memory; a second call does nothing."""
+        pointer, self.pointer, self._capacity = self.pointer, 0, 0
+        if pointer:
+            call('cudaFree', pointer)
 
     def _copy(self, to: int, source: int, kind: str, stream: Stream) -> None:
         direction = getattr(_cudart().cudaMemcpyKind, kind)

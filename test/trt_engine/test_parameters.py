@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 
 from trt_engine.errors import ConfigError
-from trt_inference.parameters import check
-from trt_inference.parameters import setting
-from trt_inference.parameters import settings
-from trt_inference.parameters import validate
+from trt_engine.parameters import check
+from trt_engine.parameters import setting
+from trt_engine.parameters import settings
+from trt_engine.parameters import validate
 from trt_inference.replay_config import ReplayConfig
 from trt_inference.watch_config import WatchConfig
 

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from trt_inference.stop_signals import StopSignals
+from trt_engine.stop_signals import StopSignals
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
