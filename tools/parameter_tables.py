@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 import re
 
+from jetson_monitor.config import MonitorConfig
 from trt_builder.config import BuilderConfig
 from trt_engine.parameters import settings
 from trt_inference.config import InferenceConfig
@@ -20,6 +21,7 @@ NODES: dict[str, type] = {
     'builder': BuilderConfig,
     'replay': ReplayConfig,
     'watch': WatchConfig,
+    'jetson_monitor': MonitorConfig,
 }
 
 

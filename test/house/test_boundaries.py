@@ -13,7 +13,8 @@ import pytest
 SOURCES = Path(__file__).resolve().parents[2] / 'src'
 ROS_ROOMS = {'conversions', 'node'}
 BLOCKED = (
-    'rclpy', 'sensor_msgs', 'std_msgs', 'vision_msgs', 'diagnostic_msgs', 'diagnostic_updater',
+    'rclpy', 'sensor_msgs', 'std_msgs', 'std_srvs', 'vision_msgs', 'diagnostic_msgs',
+    'diagnostic_updater',
     'rcl_interfaces', 'builtin_interfaces', 'trt_interfaces', 'launch', 'launch_ros',
     'ament_index_python', 'tensorrt', 'cuda', 'pycuda', 'torch',
 )  # fmt: skip
@@ -69,6 +70,7 @@ def test_a_planted_import_would_be_caught(tmp_path):
 
 
 ARROWS = {
+    'jetson_monitor': {'trt_interfaces'},
     'trt_builder': {'trt_engine', 'trt_interfaces'},
     'trt_engine': set(),
     'trt_inference': {'trt_engine', 'trt_interfaces'},

@@ -61,16 +61,22 @@ def test_every_file_names_its_owner_and_licence():
 
 
 @pytest.mark.parametrize(
-    ('package', 'name'), [('trt_builder', 'BuilderConfig'), ('trt_inference', 'InferenceConfig')]
+    ('package', 'name'),
+    [
+        ('jetson_monitor', 'MonitorConfig'),
+        ('trt_builder', 'BuilderConfig'),
+        ('trt_inference', 'InferenceConfig'),
+    ],
 )
 def test_parameters_file_lists_exactly_the_fields_with_their_defaults(package, name):
     config = getattr(importlib.import_module(f'{package}.config'), name)
     text = (REPOSITORY / 'config' / f'{package}.yaml').read_text()
     listed = yaml.safe_load(text)['/**']['ros__parameters']
     defaults = {each.name: each.default for each in fields(config)}
-    as_in_yaml = {
-        name: [''] if value == () else value for name, value in defaults.items()
-    }  # a ROS parameter file cannot hold an empty list
+    as_in_yaml = {  # where lists cannot be empty
+        name: (list(value) or ['']) if isinstance(value, tuple) else value
+        for name, value in defaults.items()
+    }
     assert listed == as_in_yaml
 
 
