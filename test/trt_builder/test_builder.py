@@ -295,4 +295,4 @@ def test_no_process_of_a_build_outlives_it(builder, demo):
             command = (status.parent / 'cmdline').read_bytes()
         except OSError:
             continue
-        assert not (parent == str(os.getpid()) and b'trt_builder.build_process' in command)
+        assert not (parent == str(os.getpid()) and b'trt_builder.build_child' in command)

@@ -16,8 +16,8 @@ from rosbags.rosbag2 import Writer
 from rosbags.typesys import get_typestore
 from rosbags.typesys import Stores
 
-from trt_builder.calibration import CalibrationSet
-from trt_builder.calibration import open_calibration
+from trt_builder.int8.calibration import CalibrationSet
+from trt_builder.int8.calibration import open_calibration
 from trt_engine.card import Card
 from trt_engine.card import Head
 from trt_engine.card import ImageInput

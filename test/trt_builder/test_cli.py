@@ -21,13 +21,13 @@ from onnx import helper
 from onnx import TensorProto
 import pytest
 
-from trt_builder import dla
 from trt_builder.build_process import Progress
 from trt_builder.cli import main
 from trt_builder.cli import VERBS
 from trt_builder.commands import arguments
 from trt_builder.commands import show
-from trt_builder.dla_process import report_in_process
+from trt_builder.dla import report as dla_report
+from trt_builder.dla.process import report_in_process
 from trt_engine import platform
 from trt_engine.card import load_card
 from trt_engine.errors import ModelFileError
@@ -387,7 +387,7 @@ def children_in(root: Path) -> list[str]:
             words = process.read_bytes().decode(errors='replace').split('\0')
         except OSError:
             continue
-        if 'trt_builder.build_process' in words and str(root) in ' '.join(words):
+        if 'trt_builder.build_child' in words and str(root) in ' '.join(words):
             found.append(words)
     return found
 
@@ -757,7 +757,7 @@ def test_the_path_of_the_store_and_of_an_engine(trt_build, keep, root):
 @pytest.mark.parametrize('precision', ['fp16', 'int8'])
 def test_the_report_of_the_child_is_that_of_the_library(data, precision):
     for path in sorted((data / 'models').glob('*.onnx')):
-        assert report_in_process(path, precision) == dla.report(path, precision)
+        assert report_in_process(path, precision) == dla_report.report(path, precision)
 
 
 def test_the_report_says_whether_a_board_has_a_dla(trt_build, data):
@@ -792,7 +792,7 @@ def test_shapes_that_a_file_leaves_open_can_be_given(trt_build, tmp_path):
 def test_a_file_that_crashes_the_report_is_refused(trt_build, tmp_path, monkeypatch):
     (tmp_path / 'sitecustomize.py').write_text(
         'import os, sys\n'
-        'if "trt_builder.dla_process" in sys.orig_argv:\n'
+        'if "trt_builder.dla.process" in sys.orig_argv:\n'
         '    import onnx\n'
         '    onnx.load = lambda *args, **kwargs: os.abort()\n'
     )

@@ -12,10 +12,10 @@ from onnx import helper
 from onnx import TensorProto
 import pytest
 
-from trt_builder.dla import explain_availability
-from trt_builder.dla import report
-from trt_builder.dla import report_graph
-from trt_builder.graph import fold_graph
+from trt_builder.dla.graph import fold_graph
+from trt_builder.dla.report import explain_availability
+from trt_builder.dla.report import report
+from trt_builder.dla.report import report_graph
 from trt_builder.layers import fallbacks
 from trt_builder.layers import placement
 from trt_engine.errors import BuildRefusedError

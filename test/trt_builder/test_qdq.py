@@ -14,12 +14,12 @@ from onnx import numpy_helper
 from onnx import TensorProto
 import pytest
 
-from trt_builder import qdq
-from trt_builder.calibration import open_calibration
-from trt_builder.qdq import FloatModel
-from trt_builder.qdq import Keep
-from trt_builder.ranges import Histogram
-from trt_builder.tensorrt_cache import CalibrationCache
+from trt_builder.int8 import qdq
+from trt_builder.int8.calibration import open_calibration
+from trt_builder.int8.qdq import FloatModel
+from trt_builder.int8.qdq import Keep
+from trt_builder.int8.ranges import Histogram
+from trt_builder.int8.tensorrt_cache import CalibrationCache
 from trt_engine.backends.onnxruntime import OnnxRuntimeBackend
 from trt_engine.card import load_card
 from trt_engine.errors import BuildRefusedError

@@ -173,7 +173,7 @@ def children() -> list[int]:
             command = (status.parent / 'cmdline').read_bytes()
         except OSError:
             continue  # it has ended
-        if parent == str(os.getpid()) and b'trt_builder.build_process' in command:
+        if parent == str(os.getpid()) and b'trt_builder.build_child' in command:
             found.append(int(status.parent.name))
     return found
 

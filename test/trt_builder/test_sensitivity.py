@@ -11,13 +11,13 @@ from onnx import numpy_helper
 from onnx import TensorProto
 import pytest
 
-from trt_builder import qdq
-from trt_builder.calibration import open_calibration
-from trt_builder.qdq import FloatModel
-from trt_builder.qdq import Keep
-from trt_builder.sensitivity import choose_mixed
-from trt_builder.sensitivity import measure_sensitivity
-from trt_builder.sensitivity import to_text
+from trt_builder.int8 import qdq
+from trt_builder.int8.calibration import open_calibration
+from trt_builder.int8.qdq import FloatModel
+from trt_builder.int8.qdq import Keep
+from trt_builder.int8.sensitivity import choose_mixed
+from trt_builder.int8.sensitivity import measure_sensitivity
+from trt_builder.int8.sensitivity import to_text
 from trt_engine.card import load_card
 from trt_engine.errors import BuildRefusedError
 from trt_engine.errors import CalibrationError

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from trt_builder.tensorrt_cache import CalibrationCache
-from trt_builder.tensorrt_cache import parse_cache
-from trt_builder.tensorrt_cache import read_cache
-from trt_builder.tensorrt_cache import write_cache
+from trt_builder.int8.tensorrt_cache import CalibrationCache
+from trt_builder.int8.tensorrt_cache import parse_cache
+from trt_builder.int8.tensorrt_cache import read_cache
+from trt_builder.int8.tensorrt_cache import write_cache
 from trt_engine.errors import CalibrationError
 
 TEXT = """TRT-8602-EntropyCalibration2

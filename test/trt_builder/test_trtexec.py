@@ -17,8 +17,8 @@ from trt_builder.onnx_check import ModelFacts
 from trt_builder.onnx_check import TensorSpec
 from trt_builder.settings import GpuFacts
 from trt_builder.settings import resolve
-from trt_builder.trtexec import command
-from trt_builder.trtexec_line import read
+from trt_builder.trtexec.reader import read
+from trt_builder.trtexec.writer import command
 from trt_engine.build_settings import Build
 from trt_engine.build_settings import override
 from trt_engine.errors import BuildRefusedError

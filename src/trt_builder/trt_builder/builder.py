@@ -32,11 +32,11 @@ from trt_builder.build_process import INT8
 from trt_builder.build_process import LOCK
 from trt_builder.build_process import probe_in_process
 from trt_builder.build_process import Progress
-from trt_builder.calibration import open_calibration
 from trt_builder.compat import Flavour
 from trt_builder.compat import INSTALL
 from trt_builder.compat import parse_version
 from trt_builder.compat import TITLES
+from trt_builder.int8.calibration import open_calibration
 from trt_builder.layers import fallbacks
 from trt_builder.layers import Placed
 from trt_builder.layers import read_layers

@@ -28,9 +28,9 @@ from trt_builder.commands.show import show_progress
 from trt_builder.commands.show import warn
 from trt_builder.layers import fallbacks
 from trt_builder.layers import placement
-from trt_builder.trtexec_line import FromTrtexec
-from trt_builder.trtexec_line import read
-from trt_builder.trtexec_line import split
+from trt_builder.trtexec.reader import FromTrtexec
+from trt_builder.trtexec.reader import read
+from trt_builder.trtexec.reader import split
 from trt_engine.card import Card
 from trt_engine.card import load_card
 from trt_engine.entry import read_text

@@ -16,11 +16,11 @@ from trt_builder.commands.show import print_json
 from trt_builder.commands.show import print_table
 from trt_builder.compat import check_version
 from trt_builder.compat import parse_version
-from trt_builder.dla import Availability
-from trt_builder.dla import DlaReport
-from trt_builder.dla import explain_availability
-from trt_builder.dla import JETSON_6
-from trt_builder.dla_process import report_in_process
+from trt_builder.dla.process import report_in_process
+from trt_builder.dla.report import Availability
+from trt_builder.dla.report import DlaReport
+from trt_builder.dla.report import explain_availability
+from trt_builder.dla.report import JETSON_6
 from trt_engine.build_settings import DLA_PRECISIONS
 from trt_engine.platform import read_platform
 

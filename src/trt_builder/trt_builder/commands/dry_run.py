@@ -25,11 +25,11 @@ from trt_builder.commands.show import print_fields
 from trt_builder.commands.show import print_table
 from trt_builder.commands.trtexec import equivalent
 from trt_builder.compat import describe
-from trt_builder.dla import Availability
-from trt_builder.dla import DlaReport
-from trt_builder.dla_process import report_in_process
+from trt_builder.dla.process import report_in_process
+from trt_builder.dla.report import Availability
+from trt_builder.dla.report import DlaReport
 from trt_builder.settings import Resolved
-from trt_builder.trtexec import Command
+from trt_builder.trtexec.writer import Command
 from trt_engine.card import Card
 from trt_engine.errors import BuildRefusedError
 from trt_engine.store import Found

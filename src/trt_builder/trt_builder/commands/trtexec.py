@@ -13,8 +13,8 @@ import sys
 from trt_builder.builder import EngineBuilder
 from trt_builder.builder import Plan
 from trt_builder.commands import arguments
-from trt_builder.trtexec import Command
-from trt_builder.trtexec import command
+from trt_builder.trtexec.writer import Command
+from trt_builder.trtexec.writer import command
 from trt_engine.errors import BuildRefusedError
 from trt_engine.store import Store
 

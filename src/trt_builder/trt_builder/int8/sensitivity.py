@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from trt_builder.qdq import calibrate
-from trt_builder.qdq import choose_layers
-from trt_builder.qdq import FloatModel
-from trt_builder.qdq import Keep
-from trt_builder.qdq import open_model
-from trt_builder.qdq import QdqReport
-from trt_builder.qdq import SUGGESTED
-from trt_builder.qdq import write
+from trt_builder.int8.qdq import calibrate
+from trt_builder.int8.qdq import choose_layers
+from trt_builder.int8.qdq import FloatModel
+from trt_builder.int8.qdq import Keep
+from trt_builder.int8.qdq import open_model
+from trt_builder.int8.qdq import QdqReport
+from trt_builder.int8.qdq import SUGGESTED
+from trt_builder.int8.qdq import write
 from trt_engine.backend import Array
 from trt_engine.backend import Backend
 from trt_engine.errors import BuildRefusedError
@@ -65,7 +65,7 @@ def measure_sensitivity(
 
     Args:
         source: The network.
-        scales: Activation -> scale, as `trt_builder.qdq.calibrate` gives.
+        scales: Activation -> scale, as `trt_builder.int8.qdq.calibrate` gives.
         samples: Network inputs, batch 1; a few say enough, and all are kept in memory.
         keep: Layers that keep their precision anyway; they are not measured.
         compare: Tensors to compare instead of the outputs: those before a sorting, where the order
@@ -126,7 +126,7 @@ def insert_mixed(
         model: An FP32 ONNX file.
         out: The file to write.
         samples: Network inputs, batch 1; read twice.
-        method: How each range is cut: one of `trt_builder.ranges.METHODS`.
+        method: How each range is cut: one of `trt_builder.int8.ranges.METHODS`.
         worst: How many layers keep their precision.
         keep: Layers that keep it anyway.
         progress: Told what is being done.

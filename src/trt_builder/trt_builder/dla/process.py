@@ -13,11 +13,11 @@ from typing import Any
 
 from trt_builder.build_process import child_environment
 from trt_builder.compat import Version
-from trt_builder.dla import Crossing
-from trt_builder.dla import DlaReport
-from trt_builder.dla import JETSON_6
-from trt_builder.dla import Layer
-from trt_builder.dla import report
+from trt_builder.dla.report import Crossing
+from trt_builder.dla.report import DlaReport
+from trt_builder.dla.report import JETSON_6
+from trt_builder.dla.report import Layer
+from trt_builder.dla.report import report
 from trt_engine.errors import ModelFileError
 
 TIMEOUT_S = 60.0
@@ -40,7 +40,7 @@ def report_in_process(
     job = {'path': str(path), 'precision': precision, 'shapes': shapes, 'tensorrt': tensorrt}
     try:
         child = subprocess.run(
-            [sys.executable, '-m', 'trt_builder.dla_process', json.dumps(job)],
+            [sys.executable, '-m', 'trt_builder.dla.process', json.dumps(job)],
             capture_output=True,
             env=child_environment('tensorrt'),
             timeout=timeout_s,

@@ -34,10 +34,10 @@ from onnx import shape_inference
 from onnx import TensorProto
 from onnx import version_converter
 
-from trt_builder.ranges import INT8_MAX
-from trt_builder.ranges import measure_thresholds
-from trt_builder.ranges import PERCENTILE
-from trt_builder.tensorrt_cache import CalibrationCache
+from trt_builder.int8.ranges import INT8_MAX
+from trt_builder.int8.ranges import measure_thresholds
+from trt_builder.int8.ranges import PERCENTILE
+from trt_builder.int8.tensorrt_cache import CalibrationCache
 from trt_engine.backend import Array
 from trt_engine.backend import Backend
 from trt_engine.backends import open_backend
@@ -301,7 +301,7 @@ def insert(
         model: An FP32 ONNX file.
         out: The file to write.
         samples: Network inputs, batch 1; each is used before the next is asked for.
-        method: How each range is cut: one of `trt_builder.ranges.METHODS`.
+        method: How each range is cut: one of `trt_builder.int8.ranges.METHODS`.
         percentile: For that method.
         keep: Which layers keep their precision.
         progress: Told the number of samples done.

@@ -21,15 +21,15 @@ from typing import Any
 from trt_builder.compat import describe
 from trt_builder.compat import Version
 from trt_builder.onnx_check import ModelFacts
-from trt_builder.trtexec import FORMATS
-from trt_builder.trtexec import IO_TYPES
-from trt_builder.trtexec import LAYER_PRECISIONS
-from trt_builder.trtexec import LEVELS
-from trt_builder.trtexec import PARSER_FLAGS
-from trt_builder.trtexec import POOLS
-from trt_builder.trtexec import PRECISIONS
-from trt_builder.trtexec import SPANS
-from trt_builder.trtexec import tactic_sources
+from trt_builder.trtexec.writer import FORMATS
+from trt_builder.trtexec.writer import IO_TYPES
+from trt_builder.trtexec.writer import LAYER_PRECISIONS
+from trt_builder.trtexec.writer import LEVELS
+from trt_builder.trtexec.writer import PARSER_FLAGS
+from trt_builder.trtexec.writer import POOLS
+from trt_builder.trtexec.writer import PRECISIONS
+from trt_builder.trtexec.writer import SPANS
+from trt_builder.trtexec.writer import tactic_sources
 from trt_engine.errors import BuildRefusedError
 
 AVERAGE_TIMING = 8  # what trtexec does unless told; TensorRT itself times once
