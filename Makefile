@@ -34,7 +34,7 @@ unit: setup
 	@bash -c '$(ENV) && exec python -m pytest test -n auto -m "not slow and not ros"'
 
 lint: setup
-	@bash -c '$(ENV) && ruff check . && ruff format --check . && mypy'
+	@bash -c '$(ENV) && ruff check . && ruff format --check . && mypy && python tools/tensorrt_types.py'
 
 bench: setup
 	@bash -c '$(ENV) && exec python tools/bench --card "$(MODEL)" --onnx "$(ONNX)"'

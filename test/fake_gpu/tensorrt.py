@@ -389,7 +389,13 @@ class Builder:
 
 class _Inspector:
     def get_engine_information(self, kind: _Member) -> str:
-        return '{"Layers": []}'
+        if _DOES != 'dla':
+            return '{"Layers": []}'
+        layers = [
+            {'Name': name, 'LayerType': kind, 'Outputs': [{'Format/Datatype': 'FP16'}]}
+            for name, kind in (('{ForeignNode[conv_0]}', 'DLA'), ('conv_1', 'CaskConvolution'))
+        ]
+        return json.dumps({'Layers': layers}).replace('conv_1', 'conv_1\x1f')  # as 8.6 does
 
 
 class ICudaEngine:
@@ -537,7 +543,7 @@ def _between(size: int, low: int, high: int) -> bool:
 
 class Runtime(_Strict):
     ALLOWED = 'DLA_core engine_host_code_allowed'
-    num_DLA_cores = 0
+    num_DLA_cores = 2 if _DOES == 'dla' else 0
 
     def __init__(self, logger: ILogger) -> None:
         if _GPU == 'none':

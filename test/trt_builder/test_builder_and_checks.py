@@ -132,6 +132,16 @@ def test_tensorrts_own_verdict_stands_beside_the_report(fake_gpu, repository, ca
     assert 'TensorRT finds 0 DLA cores here' in capsys.readouterr().err
 
 
+def test_layers_that_fell_back_from_a_dla_are_named_one_by_one(make_builder, demo):
+    settings = ['dla.core=1', 'dla.fallback=true', 'io={}']
+    built = make_builder(does='dla').build(with_overrides(demo, settings))
+    (warning,) = built.warnings
+    assert warning.startswith('1 of 2 layers fell back from the DLA to the GPU: conv_1')
+    assert built.entry.manifest.layers == {
+        'count': 2, 'precision': {'fp16': 2}, 'device': {'dla': 1, 'gpu': 1}, 'moves': 0,
+    }  # fmt: skip
+
+
 def test_a_dla_that_is_not_there_is_refused(make_builder, demo):
     with pytest.raises(BuildRefusedError, match='DLA'):
         make_builder().build(with_overrides(demo, ['dla.core=0']))

@@ -401,7 +401,7 @@ class EngineBuilder:
             tell('check', BUILD_SHARE, 'comparing with ONNX Runtime')
             plan = folder / 'engine.plan'
             plan.write_bytes(result.output.plan)
-            entry = self._keep(order, ready.resolved, result, plan, tell.elapsed_s(), cancel)
+            entry = self._keep(order, result, plan, tell.elapsed_s(), cancel)
         tell('done', 1.0, f'{entry.size_bytes / MIB:.1f} MiB in {entry.path}')
         layers = read_layers(result.output.layers)
         return Outcome(
@@ -446,7 +446,6 @@ class EngineBuilder:
     def _keep(
         self,
         order: _Order,
-        resolved: Resolved,
         result: BuildResult,
         plan: Path,
         seconds: float,
