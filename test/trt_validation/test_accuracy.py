@@ -11,10 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
+from trt_builder.builder import EngineBuilder
 from trt_engine.backend import TensorInfo
 from trt_engine.backends import Choice
 from trt_engine.backends.fake import FakeBackend
+from trt_engine.card import load_card
+from trt_engine.card import with_overrides
 from trt_engine.errors import ConfigError
+from trt_engine.store import Store
 from trt_inference.detections import Detections
 from trt_validation import accuracy
 from trt_validation.coco import Dataset
@@ -246,3 +250,40 @@ def test_where_tensorrt_runs_but_has_no_engine_the_way_to_one_is_said(folder, mo
     assert 'holds no engine yet; build it (ros2 run trt_builder trt_build)' in (
         capsys.readouterr().err.replace('\n', ' ')
     )
+
+
+@pytest.mark.slow
+def test_the_engine_of_a_store_is_measured(
+    fake_gpu, repository, data, tmp_path, monkeypatch, capsys
+):
+    fake_gpu('10.3.0')
+    monkeypatch.setattr(accuracy, 'choose_backend', lambda preference: Choice('tensorrt', ''))
+    card = repository / 'config/models/demo.yaml'
+    onnx = repository / 'models/demo.onnx'
+    store = tmp_path / 'engines'
+    built = EngineBuilder(Store(store), lock=tmp_path / 'lock').build(
+        with_overrides(load_card(card, onnx=onnx), ['precision=fp32'])
+    )
+    coco = tmp_path / 'instances.json'
+    image = next((data / 'coco_val64/images').iterdir())
+    coco.write_text(
+        json.dumps(
+            {
+                'images': [{'id': 1, 'file_name': image.name, 'width': 640, 'height': 480}],
+                'categories': [{'id': 1, 'name': load_card(card).classes[0]}],
+                'annotations': [
+                    {
+                        'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [0, 0, 9, 9],
+                        'area': 81, 'iscrowd': 0,
+                    },
+                ],
+            }
+        )
+    )  # fmt: skip
+    words = [
+        '--card', card, '--onnx', onnx, '--coco', coco, '--images', image.parent, '--store', store,
+    ]  # fmt: skip
+    assert accuracy.main([*map(str, words), '--set', 'precision=fp32']) == 0
+    assert f'engine {built.entry.key[:12]}' in capsys.readouterr().out
+    assert accuracy.main([*map(str, words), '--set', 'precision=fp16']) == 1
+    assert 'built with precision "fp32", wanted is "fp16"' in capsys.readouterr().err

@@ -25,6 +25,7 @@ from trt_engine.backends import PREFERENCES
 from trt_engine.card import Card
 from trt_engine.card import load_card
 from trt_engine.card import Thresholds
+from trt_engine.card import with_overrides
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ConfigError
 from trt_engine.errors import ImageError
@@ -168,6 +169,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--images', required=True, type=Path, help='folder of the pictures')
     parser.add_argument('--onnx', type=Path, help="network to measure instead of the card's own")
     parser.add_argument('--backend', choices=PREFERENCES, default='auto', help='what runs it')
+    parser.add_argument('--store', default='', help='folder of the engines, for tensorrt')
+    parser.add_argument(
+        '--set',
+        dest='settings',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE',
+        help="build setting of the engine in place of the card's, such as precision=int8",
+    )
     parser.add_argument('--threads', type=int, default=0, help='CPU threads; 0: as many as cores')
     parser.add_argument('--score', type=float, default=SCORE, help='smallest score (%(default)s)')
     parser.add_argument(
@@ -182,7 +192,7 @@ def _open(card: Card, onnx: Path, args: argparse.Namespace) -> Backend:
     choice = choose_backend(args.backend)
     if choice.name != 'tensorrt':
         return open_backend(choice.name, onnx, threads=args.threads)
-    found = find_engine(card, '')
+    found = find_engine(card, args.store)
     if found.entry is None:
         raise BackendUnavailableError(
             f'there is no engine to measure: {found.reason}; build it (ros2 run trt_builder '
@@ -194,7 +204,7 @@ def _open(card: Card, onnx: Path, args: argparse.Namespace) -> Backend:
 def _run(args: argparse.Namespace) -> Report:
     if args.json is not None and not args.json.absolute().parent.is_dir():
         raise ConfigError(f'--json {args.json}: there is no folder {args.json.absolute().parent}')
-    card = load_card(args.card, onnx=args.onnx)
+    card = with_overrides(load_card(args.card, onnx=args.onnx), args.settings)
     thresholds = _thresholds(card, args)
     dataset = Dataset(args.coco)
     classes = dataset.match(card.classes)
