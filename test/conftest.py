@@ -7,10 +7,13 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable
 from collections.abc import Iterator
+import importlib
 import importlib.util
 import os
 from pathlib import Path
+import shutil
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -96,3 +99,53 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
 
     yield choose
     forget()
+
+
+@pytest.fixture
+def fake_cuda(fake_gpu: Callable[..., None]) -> Iterator[ModuleType]:
+    """Return the stand-in for the CUDA runtime, of a GPU that runs our kernels' very source.
+
+    Afterwards nothing may be left in its memory, and nothing written outside of it.
+    """
+    if shutil.which(os.environ.get('CXX', 'g++')) is None:
+        pytest.skip('no C++ compiler to run CUDA kernels with: neither g++ nor $CXX')
+    fake_gpu()
+    runtime = importlib.import_module('cuda.bindings.runtime')
+    yield runtime
+    assert runtime.audit() == []
+
+
+class Device:
+    """Memory of a GPU, or of what stands in for one, as tests look into it."""
+
+    def write(self, pointer, content):
+        self._copy(pointer, content.ctypes.data, content.nbytes, 'cudaMemcpyHostToDevice')
+
+    def read(self, pointer, shape, dtype):
+        import numpy as np
+
+        content = np.empty(shape, dtype)
+        self._copy(content.ctypes.data, pointer, content.nbytes, 'cudaMemcpyDeviceToHost')
+        return content
+
+    def _copy(self, to, source, size, kind):
+        from trt_engine.cuda.runtime import bindings
+        from trt_engine.cuda.runtime import call
+
+        call('cudaMemcpy', to, source, size, getattr(bindings('cuda').cudaMemcpyKind, kind))
+
+
+@pytest.fixture(params=['stand-in', 'gpu'])
+def device(request: pytest.FixtureRequest) -> Device:
+    """Have kernels run on the CPU, and where there is a GPU, there too."""
+    if request.param == 'stand-in':
+        request.getfixturevalue('fake_cuda')
+        return Device()
+    from trt_engine.cuda.runtime import call
+    from trt_engine.errors import BackendUnavailableError
+
+    try:
+        call('cudaGetDevice')
+    except BackendUnavailableError:
+        pytest.skip('no GPU here')
+    return Device()

@@ -486,6 +486,8 @@ class IExecutionContext:
                     f'Neither address or allocator is set for tensor {name}. Call setTensorAddress '
                     'before enqueue/execute.'
                 )
+        if _DOES == 'loop' and _cuda().refuse_capture(stream):
+            return self._refuse('a loop cannot be captured.')
         shapes = {name: tuple(self.get_tensor_shape(name)) for name in self.engine.tensors}
         addresses = dict(self.addresses)
         _cuda().enqueue(stream, lambda: self._compute(shapes, addresses))

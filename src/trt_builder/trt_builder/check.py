@@ -54,9 +54,9 @@ class Limits:
 # far, means and cosines tell. BF16 has 8 times coarser steps than FP16.
 LIMITS: Mapping[str, Limits] = {
     'fp32': Limits(0.01, 0.001, 0.9999),
-    'tf32': Limits(0.50, 0.005, 0.999),
-    'fp16': Limits(0.50, 0.005, 0.999),
-    'bf16': Limits(0.80, 0.02, 0.99),
+    'tf32': Limits(0.50, 0.02, 0.999),
+    'fp16': Limits(0.50, 0.02, 0.999),
+    'bf16': Limits(0.80, 0.05, 0.99),
     'int8': Limits(1.50, 0.05, 0.95),
     'fp8': Limits(1.50, 0.05, 0.95),
     'mixed': Limits(1.50, 0.05, 0.95),

@@ -43,6 +43,19 @@ class Geometry:
     pad_x: float
     pad_y: float
 
+    @classmethod
+    def of(cls, width: int, height: int, place: tuple[int, int, int, int]) -> Geometry:
+        """Return that of an image whose place `fit` gave."""
+        fitted_width, fitted_height, left, top = place
+        return cls(
+            image_width=width,
+            image_height=height,
+            scale_x=fitted_width / width,
+            scale_y=fitted_height / height,
+            pad_x=float(left),
+            pad_y=float(top),
+        )
+
     def boxes_to_image(self, boxes: Array) -> Array:
         """Turn network pixels into image pixels, clipped to the image, in place.
 
@@ -80,8 +93,7 @@ class Preprocessor:
     def __init__(
         self, spec: ImageInput, taken: Mapping[str, np.dtype[Any]] = MappingProxyType({})
     ) -> None:
-        if (dtype := taken.get(spec.tensor)) in _PIXEL_TYPES:
-            spec = replace(spec, dtype=_PIXEL_TYPES[dtype])
+        spec = as_taken(spec, taken)
         size = (spec.height, spec.width)
         shape = (1, 3, *size) if spec.layout == 'nchw' else (1, *size, 3)
         self.tensor: Array = np.zeros(shape, spec.dtype)
@@ -122,6 +134,21 @@ class Preprocessor:
         return plan.geometry
 
 
+def as_taken(spec: ImageInput, taken: Mapping[str, np.dtype[Any]]) -> ImageInput:
+    """Return what the card says of the input, with the element type that the backend takes."""
+    dtype = taken.get(spec.tensor)
+    return replace(spec, dtype=_PIXEL_TYPES[dtype]) if dtype in _PIXEL_TYPES else spec
+
+
+def level_table(spec: ImageInput) -> Array:
+    """Return what the network takes for each value of each of its channels, (3, 256)."""
+    levels = np.arange(256, dtype=np.float64)
+    mean = np.array(spec.mean)[:, None]
+    std = np.array(spec.std)[:, None]
+    table: Array = ((levels * spec.scale - mean) / std).astype(spec.dtype)
+    return table
+
+
 def to_bgr(pixels: Array, encoding: str) -> Array:
     """Return the whole image as (height, width, 3) uint8, blue first; bgr8 as it is.
 
@@ -156,12 +183,8 @@ class _Source:
 
     def __init__(self, pixels: Array, name: str) -> None:
         encoding = find_encoding(name)
-        self._rows, self._columns = _check_layout(pixels, name, encoding)
+        self._rows, self.width, self.height = measure(pixels, name)
         self._encoding = encoding
-        self.height = self._rows - self._rows % 2 if encoding.chroma_rows else self._rows
-        self.width = self._columns - self._columns % 2 if encoding.pair_columns else self._columns
-        if not (self.width and self.height):
-            raise ImageError(f'{name} of {self._columns}x{self._rows} has no whole colour sample')
         self.channels = encoding.channels * encoding.sample_bytes
         self.rgb = encoding.rgb
         if encoding.sample_bytes == 2:
@@ -192,10 +215,7 @@ class _Canvas:
     """The network input as the place that resized 8-bit planes are looked up into."""
 
     def __init__(self, spec: ImageInput, tensor: Array) -> None:
-        levels = np.arange(256, dtype=np.float64)
-        mean = np.array(spec.mean)[:, None]
-        std = np.array(spec.std)[:, None]
-        table = ((levels * spec.scale - mean) / std).astype(spec.dtype)
+        table = level_table(spec)
         # OpenCV's look-up copies elements but does not know float16: only their bits are copied
         bits = np.uint16 if spec.dtype == 'float16' else table.dtype
         self.spec = spec
@@ -214,15 +234,8 @@ class _Plan:
 
     def __init__(self, source: _Source, canvas: _Canvas) -> None:
         spec = canvas.spec
-        width, height, left, top = _fit(source.width, source.height, spec)
-        self.geometry = Geometry(
-            image_width=source.width,
-            image_height=source.height,
-            scale_x=width / source.width,
-            scale_y=height / source.height,
-            pad_x=float(left),
-            pad_y=float(top),
-        )
+        width, height, left, top = place = fit(source.width, source.height, spec)
+        self.geometry = Geometry.of(source.width, source.height, place)
         self._source = source
         self._size = (width, height)
         small = (height, width)
@@ -282,7 +295,22 @@ def _check_layout(pixels: Array, name: str, encoding: Encoding) -> tuple[int, in
     return height, pixels.shape[1]
 
 
-def _fit(width: int, height: int, spec: ImageInput) -> tuple[int, int, int, int]:
+def measure(pixels: Array, name: str) -> tuple[int, int, int]:
+    """Return the rows of an image, and the width and height that have their colour.
+
+    Raises:
+        ImageError: The encoding is not supported, or the array is not laid out like that.
+    """
+    encoding = find_encoding(name)
+    rows, columns = _check_layout(pixels, name, encoding)
+    height = rows - rows % 2 if encoding.chroma_rows else rows
+    width = columns - columns % 2 if encoding.pair_columns else columns
+    if not (width and height):
+        raise ImageError(f'{name} of {columns}x{rows} has no whole colour sample')
+    return rows, width, height
+
+
+def fit(width: int, height: int, spec: ImageInput) -> tuple[int, int, int, int]:
     """Return width, height, left and top of the resized image in the network input."""
     resize: Resize = spec.resize
     if resize.mode == 'stretch':

@@ -125,6 +125,42 @@ class TensorRtBackend:
         """Return every input and output, inputs first."""
         return self._tensors
 
+    @property
+    def stream(self) -> Stream:
+        """Return the stream that the engine runs in."""
+        return self._stream
+
+    @property
+    def memory(self) -> Mapping[str, DeviceArray]:
+        """Return where each input and output lies, for who fills and reads them on the GPU."""
+        return self._memory
+
+    def prepare(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Have memory for inputs of these shapes and for what comes of them; it may move.
+
+        Args:
+            shapes: Input -> shape, of at least the inputs whose shapes vary.
+
+        Raises:
+            InferenceError: The engine does not take them, or there is not enough memory.
+        """
+        self._heard.clear()
+        for info in self._changing:
+            if info.mode == 'input':
+                self._set_shape(info, shapes[info.name])
+            else:
+                self._reserve(info, self._output_shape(info.name))
+
+    def enqueue(self) -> None:
+        """Put one run into the stream, on what the GPU's memory holds.
+
+        Raises:
+            InferenceError: The run failed.
+        """
+        self._heard.clear()
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise InferenceError(self._with_reasons(f'{self._identity}: the run failed'))
+
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run once; the arrays returned are overwritten by the next run.
 
@@ -134,17 +170,11 @@ class TensorRtBackend:
         if self._context is None:
             raise InferenceError(f'{self._identity}: run after close')
         check_inputs(self._tensors, inputs, self._identity)
-        self._heard.clear()
-        for info in self._changing:
-            if info.mode == 'input':
-                self._set_shape(info, inputs[info.name].shape)
-            else:
-                self._reserve(info, self._output_shape(info.name))
+        self.prepare({name: array.shape for name, array in inputs.items()})
         for name, array in inputs.items():
             np.copyto(self._memory[name].host, array)
             self._memory[name].upload(self._stream)
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise InferenceError(self._with_reasons(f'{self._identity}: the run failed'))
+        self.enqueue()
         outputs = {name: each for name, each in self._memory.items() if name not in inputs}
         for memory in outputs.values():
             memory.download(self._stream)

@@ -1,10 +1,11 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The few CUDA runtime calls that running an engine takes, with errors that say what failed."""
+"""The few CUDA calls that running an engine takes, with errors that say what failed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,37 +14,45 @@ from trt_engine.backend import Array
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import InferenceError
 
+# The bindings by the first letters of their functions, and what they were called before 12.6.1.
+_LIBRARIES = {'cuda': ('runtime', 'cudart'), 'nvrtc': ('nvrtc', 'nvrtc'), 'cu': ('driver', 'cuda')}
 
-def _cudart() -> Any:
+
+def bindings(prefix: str) -> Any:
+    """Return the bindings whose functions begin with cuda (runtime), cu (driver) or nvrtc.
+
+    Raises:
+        BackendUnavailableError: They are not installed.
+    """
+    name, older = _LIBRARIES[prefix]
     try:
-        from cuda.bindings import runtime
+        return import_module(f'cuda.bindings.{name}')
     except ImportError:
         try:
-            from cuda import cudart as runtime  # before cuda-bindings 12.6.1
+            return import_module(f'cuda.{older}')
         except ImportError as exc:
             raise BackendUnavailableError(
                 'the Python package cuda-bindings is not installed; pip install '
                 '"cuda-bindings<13" on JetPack 6, cuda-bindings on JetPack 7 and elsewhere'
             ) from exc
-    return runtime
 
 
 def call(function: str, *arguments: Any) -> Any:
-    """Call a function of the CUDA runtime by name; return what it gives beside its status.
+    """Call a function of CUDA by name; return what it gives beside its status.
 
     Raises:
         BackendUnavailableError: cuda-bindings is missing, or there is no device or driver for it.
         InferenceError: The call failed.
     """
-    runtime = _cudart()
-    run: Callable[..., tuple[Any, ...]] = getattr(runtime, function)
+    prefix = next(each for each in _LIBRARIES if function.startswith(each))
+    library = bindings(prefix)
+    run: Callable[..., tuple[Any, ...]] = getattr(library, function)
     try:
         status, *values = run(*arguments)
-    except RuntimeError as exc:  # the bindings found no driver to load
+    except RuntimeError as exc:  # the bindings found no driver, or other library, to load
         raise BackendUnavailableError(f'{function}: {exc}') from exc
-    if status != runtime.cudaError_t.cudaSuccess:
-        name = runtime.cudaGetErrorName(status)[1].decode()
-        text = runtime.cudaGetErrorString(status)[1].decode()
+    if int(status):
+        name, text = _describe(library, prefix, status)
         kind = (
             BackendUnavailableError
             if name in ('cudaErrorNoDevice', 'cudaErrorInsufficientDriver')
@@ -53,22 +62,35 @@ def call(function: str, *arguments: Any) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
 
 
+def _describe(library: Any, prefix: str, status: Any) -> tuple[str, str]:
+    """Return the name of an error, and what it means."""
+    if prefix == 'nvrtc':
+        return status.name, library.nvrtcGetErrorString(status)[1].decode()
+    name, text = (
+        getattr(library, f'{prefix}GetError{what}')(status)[1] for what in ('Name', 'String')
+    )
+    return name.decode(), text.decode()
+
+
+def attribute(name: str) -> int:
+    """Return an attribute of the current device, such as Integrated.
+
+    Raises:
+        BackendError: As for `call`.
+    """
+    which = getattr(bindings('cuda').cudaDeviceAttr, f'cudaDevAttr{name}')
+    value: int = call('cudaDeviceGetAttribute', which, call('cudaGetDevice'))
+    return value
+
+
 def compute_capability() -> str:
     """Return that of the current device, such as 8.7.
 
     Raises:
         BackendError: As for `call`.
     """
-    attributes = _cudart().cudaDeviceAttr
-    device = call('cudaGetDevice')
-    major, minor = (
-        call('cudaDeviceGetAttribute', attribute, device)
-        for attribute in (
-            attributes.cudaDevAttrComputeCapabilityMajor,
-            attributes.cudaDevAttrComputeCapabilityMinor,
-        )
-    )
-    return f'{major}.{minor}'
+    major = attribute('ComputeCapabilityMajor')
+    return f'{major}.{attribute("ComputeCapabilityMinor")}'
 
 
 def device_name() -> str:
@@ -141,5 +163,5 @@ class DeviceArray:
             call('cudaFree', pointer)
 
     def _copy(self, to: int, source: int, kind: str, stream: Stream) -> None:
-        direction = getattr(_cudart().cudaMemcpyKind, kind)
+        direction = getattr(bindings('cuda').cudaMemcpyKind, kind)
         call('cudaMemcpyAsync', to, source, self.host.nbytes, direction, stream.handle)

@@ -16,6 +16,7 @@ from typing import Protocol
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.detections import Readout
 from trt_engine.fields import allowed_names
 from trt_engine.preprocess import Geometry
 from trt_inference.decoders.head import head_key
@@ -40,6 +41,13 @@ class Decoder(Protocol):
 
         At most `thresholds.max_detections` of at least `thresholds.score`, after NMS where
         `thresholds.nms_iou` is not None. The outputs are read, not kept.
+
+        Raises:
+            DecodeError: The outputs do not have the form that the card's head promises.
+        """
+
+    def readouts(self, outputs: Mapping[str, Array]) -> tuple[Readout, ...]:
+        """Return where in the outputs candidates are, level by level, for decoding on the GPU.
 
         Raises:
             DecodeError: The outputs do not have the form that the card's head promises.

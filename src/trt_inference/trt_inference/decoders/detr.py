@@ -14,6 +14,7 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.detections import Readout
 from trt_engine.fields import Allow
 from trt_engine.preprocess import Geometry
 from trt_inference.decoders.head import class_indices
@@ -75,3 +76,24 @@ class DetrDecoder:
         boxes = predictions[rows, :4].astype(np.float32)
         boxes = corners(boxes[:, :2] * self._scale, boxes[:, 2:] * self._scale)
         return finish(boxes, scores, classes, thresholds, geometry)
+
+    def readouts(self, outputs: Mapping[str, Array]) -> tuple[Readout, ...]:
+        """Return where the candidates are; see `trt_inference.decoders.Decoder`."""
+        if self._form == 'decoded':
+            scores = take(outputs, self._scores, ('N',))
+            labels = take(outputs, self._labels, (len(scores),))
+            boxes = take(outputs, self._boxes, (len(scores), 4))
+            return (
+                Readout(
+                    scores[:, None],
+                    boxes,
+                    'corners',
+                    labels=labels,
+                    labels_name=self._labels,
+                    in_image=True,
+                ),
+            )
+        predictions = take(outputs, self._predictions, ('N', 4 + self._classes))
+        width, height = self._scale
+        scale = (float(width), float(height))
+        return (Readout(predictions[:, 4:], predictions[:, :4], 'centres', scale),)

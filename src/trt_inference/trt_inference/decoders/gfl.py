@@ -13,6 +13,7 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.detections import Readout
 from trt_engine.fields import Allow
 from trt_engine.preprocess import Geometry
 from trt_inference.decoders.head import finish
@@ -84,6 +85,22 @@ class GflDecoder:
         ]
         boxes, scores, classes = (np.concatenate(parts) for parts in zip(*levels, strict=True))
         return finish(boxes, scores, classes, thresholds, geometry)
+
+    def readouts(self, outputs: Mapping[str, Array]) -> tuple[Readout, ...]:
+        """Return where the candidates are; see `trt_inference.decoders.Decoder`."""
+        return tuple(
+            Readout(
+                scores,
+                distances,
+                'distances',
+                anchors=np.concatenate((centres, strides), axis=1),
+                bins=self._bins,
+                logits=self._logits,
+            )
+            for (scores, distances), centres, strides in zip(
+                self._tensors(outputs), self._centres, self._strides, strict=True
+            )
+        )
 
     def _tensors(self, outputs: Mapping[str, Array]) -> list[tuple[Array, Array]]:
         sides = 4 * self._bins

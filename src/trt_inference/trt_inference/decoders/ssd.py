@@ -13,6 +13,7 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.detections import Readout
 from trt_engine.fields import Allow
 from trt_engine.preprocess import Geometry
 from trt_inference.decoders.head import finish
@@ -45,6 +46,7 @@ class SsdDecoder:
             allowed = f'a column from 0 up to {columns - 1}, the number of classes, or null'
             raise (head_key(card) / 'background').refuse(background, allowed)
         self._columns = columns
+        self._background = background
         self._of_class = np.array([c for c in range(columns) if c != background])
         self._scale = np.array([card.input.width, card.input.height] * 2, np.float32)
 
@@ -58,3 +60,11 @@ class SsdDecoder:
         rows, classes, chosen = labelled(scores[:, self._of_class], thresholds)
         scaled = boxes[rows].astype(np.float32) * self._scale
         return finish(scaled, chosen, classes, thresholds, geometry)
+
+    def readouts(self, outputs: Mapping[str, Array]) -> tuple[Readout, ...]:
+        """Return where the candidates are; see `trt_inference.decoders.Decoder`."""
+        scores = take(outputs, self._scores, ('N', self._columns))
+        boxes = take(outputs, self._boxes, (len(scores), 4))
+        width, height = self._scale[:2]
+        scale = (float(width), float(height))
+        return (Readout(scores, boxes, 'corners', scale, background=self._background),)

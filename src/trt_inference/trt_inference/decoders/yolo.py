@@ -14,6 +14,7 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.detections import Readout
 from trt_engine.fields import Allow
 from trt_engine.preprocess import Geometry
 from trt_inference.decoders.head import class_indices
@@ -44,11 +45,12 @@ class YoloDecoder:
     """Decodes `predictions` in one of three forms, all in network pixels and no logits."""
 
     def __init__(self, card: Card) -> None:
+        self._form = read_options(card, YoloOptions).form
         self._decode = {
             'anchor_free': self._anchor_free,
             'objectness': self._objectness,
             'end_to_end': self._end_to_end,
-        }[read_options(card, YoloOptions).form]
+        }[self._form]
         (self._name,) = read_outputs(card, predictions=1)[0]
         self._classes = len(card.classes)
 
@@ -59,6 +61,20 @@ class YoloDecoder:
         """Return what was seen; see `trt_inference.decoders.Decoder`."""
         boxes, scores, classes = self._decode(outputs, thresholds)
         return finish(boxes, scores, classes, thresholds, geometry)
+
+    def readouts(self, outputs: Mapping[str, Array]) -> tuple[Readout, ...]:
+        """Return where the candidates are; see `trt_inference.decoders.Decoder`."""
+        if self._form == 'anchor_free':
+            rows = take(outputs, self._name, (4 + self._classes, 'N')).T
+            return (Readout(rows[:, 4:], rows[:, :4], 'centres'),)
+        if self._form == 'objectness':
+            rows = take(outputs, self._name, ('N', 5 + self._classes))
+            return (Readout(rows[:, 5:], rows[:, :4], 'centres', gate=rows[:, 4]),)
+        rows = take(outputs, self._name, ('N', 6))
+        labels = rows[:, 5]
+        return (
+            Readout(rows[:, 4:5], rows[:, :4], 'corners', labels=labels, labels_name=self._name),
+        )
 
     def _anchor_free(
         self, outputs: Mapping[str, Array], thresholds: Thresholds

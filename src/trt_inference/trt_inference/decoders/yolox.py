@@ -13,6 +13,7 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.detections import Readout
 from trt_engine.fields import Allow
 from trt_engine.preprocess import Geometry
 from trt_inference.decoders.head import corners
@@ -71,3 +72,12 @@ class YoloxDecoder:
             centres = (centres + self._cells[rows]) * scales
             sizes = np.exp(sizes) * scales
         return finish(corners(centres, sizes), scores, classes, thresholds, geometry)
+
+    def readouts(self, outputs: Mapping[str, Array]) -> tuple[Readout, ...]:
+        """Return where the candidates are; see `trt_inference.decoders.Decoder`."""
+        predictions = take(outputs, self._name, self._wanted)
+        gate, scores, boxes = predictions[:, 4], predictions[:, 5:], predictions[:, :4]
+        if self._decoded:
+            return (Readout(scores, boxes, 'centres', gate=gate),)
+        anchors = np.concatenate((self._cells, self._scales), axis=1)
+        return (Readout(scores, boxes, 'cells', anchors=anchors, gate=gate),)

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stands in for the CUDA runtime: device memory is memory of the host, filled with rubbish.
 
-What is put into a stream is done when the stream is synchronised, and no earlier. FAKE_GPU is the
-compute capability of the one GPU, or `none`.
+What is put into a stream is done when the stream, or an event in it, is synchronised, and no
+earlier. FAKE_GPU is the compute capability of the one GPU, or `none`; with FAKE_GPU_INTEGRATED it
+shares its memory with the CPU. `audit` tells what was not freed, and what wrote where it must not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 LARGEST = 1 << 32
 RUBBISH = 0xAB
+GUARD = 256  # bytes of rubbish before and after each piece of memory, and what it is aligned to
 
 
 class cudaError_t(enum.IntEnum):
@@ -28,6 +30,8 @@ class cudaError_t(enum.IntEnum):
     cudaErrorNoDevice = 100
     cudaErrorInvalidResourceHandle = 400
     cudaErrorIllegalAddress = 700
+    cudaErrorStreamCaptureUnsupported = 900
+    cudaErrorStreamCaptureInvalidated = 901
 
 
 class cudaMemcpyKind(enum.IntEnum):
@@ -36,6 +40,8 @@ class cudaMemcpyKind(enum.IntEnum):
 
 
 class cudaDeviceAttr(enum.IntEnum):
+    cudaDevAttrIntegrated = 18
+    cudaDevAttrCanMapHostMemory = 19
     cudaDevAttrComputeCapabilityMajor = 75
     cudaDevAttrComputeCapabilityMinor = 76
 
@@ -46,10 +52,29 @@ _TEXTS = {
     cudaError_t.cudaErrorNoDevice: b'no CUDA-capable device is detected',
     cudaError_t.cudaErrorInvalidResourceHandle: b'invalid resource handle',
     cudaError_t.cudaErrorIllegalAddress: b'an illegal memory access was encountered',
+    cudaError_t.cudaErrorStreamCaptureUnsupported: b'operation not permitted when stream is '
+    b'capturing',
+    cudaError_t.cudaErrorStreamCaptureInvalidated: b'operation failed due to a previous error '
+    b'during capture',
 }
 
+cudaHostAllocDefault = 0
+cudaHostAllocMapped = 2
+cudaEventBlockingSync = 1
+cudaEventDisableTiming = 2
+
+Work = Callable[[], None]
+
 allocations: dict[int, np.ndarray] = {}
-streams: dict[int, list[Callable[[], None]]] = {}
+pinned: dict[int, np.ndarray] = {}
+streams: dict[int, list[Work]] = {}
+events: dict[int, int | None] = {}
+graphs: dict[int, list[Work]] = {}
+calls: list[str] = []
+_mapped: set[int] = set()
+_graves: list[np.ndarray] = []
+_guarded: dict[int, np.ndarray] = {}
+_captures: dict[int, list[Work] | None] = {}
 _spoilt: list[cudaError_t] = []
 _handles = itertools.count(1 << 20, 8)
 
@@ -60,14 +85,52 @@ class IllegalAddress(Exception):
 
 def view(pointer: int, size: int) -> np.ndarray:
     """Return device memory as bytes."""
-    for begin, memory in allocations.items():
+    mapped = {begin: memory for begin, memory in pinned.items() if begin in _mapped}
+    for begin, memory in (allocations | mapped).items():
         if begin <= pointer and pointer + size <= begin + memory.nbytes:
             return memory[pointer - begin : pointer - begin + size]
     raise IllegalAddress
 
 
-def enqueue(stream: int, work: Callable[[], None]) -> None:
-    streams[stream].append(work)
+def enqueue(stream: int, work: Work) -> None:
+    if stream not in _captures:
+        streams[stream].append(work)
+    elif (captured := _captures[stream]) is not None:
+        captured.append(work)
+
+
+def refuse_capture(stream: int) -> bool:
+    """Spoil the capture of a stream, if there is one, as a call does that cannot be captured."""
+    if stream not in _captures:
+        return False
+    _captures[stream] = None
+    return True
+
+
+def audit() -> list[str]:
+    """Return what is left over, and what was written outside of memory or after it was freed."""
+    held = {'allocations': allocations, 'pinned': pinned, 'streams': streams, 'events': events,
+            'graphs': graphs, 'captures': _captures}  # fmt: skip
+    faults = [f'{len(each)} {name} left' for name, each in held.items() if each]
+    if any((memory != RUBBISH).any() for memory in _graves):
+        faults.append('written after it was freed')
+    for memory in _guarded.values():
+        if (memory[:GUARD] != RUBBISH).any() or (memory[-GUARD:] != RUBBISH).any():
+            faults.append('written outside of it')
+    return faults
+
+
+def _reserve(size: int) -> tuple[int, np.ndarray]:
+    whole = np.full(size + 3 * GUARD, RUBBISH, np.uint8)
+    begin = GUARD + -whole.ctypes.data % GUARD
+    memory = whole[begin : begin + size]
+    _guarded[memory.ctypes.data] = whole[begin - GUARD : begin + size + GUARD]
+    return memory.ctypes.data, memory
+
+
+def _bury(memory: np.ndarray) -> None:
+    memory[:] = RUBBISH
+    _graves.append(memory)
 
 
 def _status() -> cudaError_t:
@@ -101,7 +164,10 @@ def cudaGetDevice():
 
 def cudaDeviceGetAttribute(attribute, device):
     major, _, minor = os.environ.get('FAKE_GPU', '8.7').partition('.')
-    return _status(), int(major if attribute.name.endswith('Major') else minor)
+    integrated = int('FAKE_GPU_INTEGRATED' in os.environ)
+    values = {'Integrated': integrated, 'CanMapHostMemory': 1, 'ComputeCapabilityMajor': int(major),
+              'ComputeCapabilityMinor': int(minor)}  # fmt: skip
+    return _status(), values[attribute.name.removeprefix('cudaDevAttr')]
 
 
 def cudaGetDeviceProperties(device):
@@ -119,6 +185,8 @@ def cudaStreamCreate():
 def cudaStreamSynchronize(stream):
     if stream not in streams:
         return (cudaError_t.cudaErrorInvalidResourceHandle,)
+    if refuse_capture(stream):
+        return (cudaError_t.cudaErrorStreamCaptureUnsupported,)
     return (_finish(stream),)
 
 
@@ -135,9 +203,12 @@ def cudaMalloc(size):
         return _status(), None
     if size > LARGEST:
         return cudaError_t.cudaErrorMemoryAllocation, None
-    memory = np.full(size, RUBBISH, np.uint8)
-    allocations[memory.ctypes.data] = memory
-    return cudaError_t.cudaSuccess, memory.ctypes.data
+    if any([refuse_capture(stream) for stream in list(_captures)]):
+        return cudaError_t.cudaErrorStreamCaptureUnsupported, None
+    calls.append('cudaMalloc')
+    pointer, memory = _reserve(size)
+    allocations[pointer] = memory
+    return cudaError_t.cudaSuccess, pointer
 
 
 def cudaFree(pointer):
@@ -145,7 +216,34 @@ def cudaFree(pointer):
         return (cudaError_t.cudaErrorInvalidValue,)
     for stream in streams:
         _finish(stream)
-    del allocations[pointer]
+    _bury(allocations.pop(pointer))
+    return (_status(),)
+
+
+def cudaHostAlloc(size, flags):
+    if _status():
+        return _status(), None
+    calls.append('cudaHostAlloc')
+    pointer, memory = _reserve(size)
+    pinned[pointer] = memory
+    if flags & cudaHostAllocMapped:
+        _mapped.add(pointer)
+    return cudaError_t.cudaSuccess, pointer
+
+
+def cudaHostGetDevicePointer(pointer, flags):
+    if pointer not in _mapped:
+        return cudaError_t.cudaErrorInvalidValue, None
+    return _status(), pointer
+
+
+def cudaFreeHost(pointer):
+    if pointer not in pinned:
+        return (cudaError_t.cudaErrorInvalidValue,)
+    for stream in streams:
+        _finish(stream)
+    _mapped.discard(pointer)
+    _bury(pinned.pop(pointer))
     return (_status(),)
 
 
@@ -157,9 +255,119 @@ def cudaMemcpyAsync(to, source, size, kind, stream):
         device = view(to if upload else source, size)
     except IllegalAddress:
         return (cudaError_t.cudaErrorInvalidValue,)
-    if upload:  # from pageable memory: it is read before the call returns
+    host = source if upload else to
+    at_once = stream not in _captures and not any(
+        begin <= host and host + size <= begin + memory.nbytes for begin, memory in pinned.items()
+    )
+    calls.append('upload' if upload else 'download')
+    if upload and at_once:  # from pageable memory: it is read before the call returns
         content = ctypes.string_at(source, size)
         enqueue(stream, lambda: ctypes.memmove(device.ctypes.data, content, size))
+    elif upload:
+        enqueue(stream, lambda: ctypes.memmove(device.ctypes.data, source, size))
     else:
         enqueue(stream, lambda: ctypes.memmove(to, device.ctypes.data, size))
     return (_status(),)
+
+
+def cudaMemcpy(to, source, size, kind):
+    for stream in streams:
+        _finish(stream)
+    try:
+        view(to if kind == cudaMemcpyKind.cudaMemcpyHostToDevice else source, size)
+    except IllegalAddress:
+        return (cudaError_t.cudaErrorInvalidValue,)
+    ctypes.memmove(to, source, size)
+    return (_status(),)
+
+
+def cudaMemsetAsync(pointer, value, size, stream):
+    if stream not in streams:
+        return (cudaError_t.cudaErrorInvalidResourceHandle,)
+    try:
+        device = view(pointer, size)
+    except IllegalAddress:
+        return (cudaError_t.cudaErrorInvalidValue,)
+    enqueue(stream, lambda: device.fill(value))
+    return (_status(),)
+
+
+def cudaEventCreateWithFlags(flags):
+    if _status():
+        return _status(), None
+    handle = next(_handles)
+    events[handle] = None
+    return _status(), handle
+
+
+def cudaEventRecord(event, stream):
+    if event not in events or stream not in streams:
+        return (cudaError_t.cudaErrorInvalidResourceHandle,)
+    events[event] = stream
+    return (_status(),)
+
+
+def cudaEventSynchronize(event):
+    if event not in events:
+        return (cudaError_t.cudaErrorInvalidResourceHandle,)
+    stream = events[event]
+    return (_status() if stream is None else _finish(stream),)
+
+
+def cudaEventDestroy(event):
+    if event not in events:
+        return (cudaError_t.cudaErrorInvalidResourceHandle,)
+    del events[event]
+    return (_status(),)
+
+
+class cudaStreamCaptureMode(enum.IntEnum):
+    cudaStreamCaptureModeThreadLocal = 1
+
+
+def cudaStreamBeginCapture(stream, mode):
+    if stream not in streams or stream in _captures:
+        return (cudaError_t.cudaErrorInvalidResourceHandle,)
+    _captures[stream] = []
+    return (_status(),)
+
+
+def cudaStreamEndCapture(stream):
+    if stream not in _captures:
+        return cudaError_t.cudaErrorInvalidValue, None
+    captured = _captures.pop(stream)
+    if captured is None:
+        return cudaError_t.cudaErrorStreamCaptureInvalidated, None
+    return _status(), _graph(captured)
+
+
+def cudaGetLastError():
+    return (_status(),)
+
+
+def cudaGraphInstantiate(graph, flags):
+    return _status(), _graph(graphs[graph])
+
+
+def cudaGraphLaunch(executable, stream):
+    if executable not in graphs or stream not in streams:
+        return (cudaError_t.cudaErrorInvalidResourceHandle,)
+    calls.append('cudaGraphLaunch')
+    for work in graphs[executable]:
+        enqueue(stream, work)
+    return (_status(),)
+
+
+def cudaGraphDestroy(graph):
+    if graphs.pop(graph, None) is None:
+        return (cudaError_t.cudaErrorInvalidValue,)
+    return (_status(),)
+
+
+cudaGraphExecDestroy = cudaGraphDestroy
+
+
+def _graph(work: list[Work]) -> int:
+    handle = next(_handles)
+    graphs[handle] = work
+    return handle
