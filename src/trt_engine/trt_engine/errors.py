@@ -13,6 +13,7 @@
       . EngineMismatchError    it is an engine for another TensorRT or GPU, or a damaged one
     - InferenceError           a loaded network failed while running
   + ImageError             an image message that cannot be read as what it says it is
+  + PointsError            a point cloud that cannot be read as what it says it is
   + DecodeError            network outputs that do not have the form that the card's head promises
   + ConfigError            a parameter or command-line value that is not allowed
   + SourceError            a bag, video, folder or device that cannot be replayed
@@ -72,6 +73,10 @@ class InferenceError(BackendError):
 
 class ImageError(PerceptionError):
     """An image message that cannot be read as what it says it is."""
+
+
+class PointsError(PerceptionError):
+    """A point cloud that cannot be read as what it says it is."""
 
 
 class DecodeError(PerceptionError):
