@@ -11,7 +11,7 @@ FLAVOUR ?=
 ARGS ?=
 ENV = . tools/env.sh
 
-.PHONY: setup demo build test unit lint bench clean
+.PHONY: setup demo build test unit lint bench bench-monitor clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +38,9 @@ lint: setup
 
 bench: setup
 	@bash -c '$(ENV) && exec python tools/bench --card "$(MODEL)" --onnx "$(ONNX)"'
+
+bench-monitor: setup
+	@bash -c '$(ENV) && exec python tools/bench/monitor.py $(ARGS)'
 
 clean:
 	rm -rf .deps build install log out

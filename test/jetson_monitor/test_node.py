@@ -30,10 +30,9 @@ from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSDurabilityPolicy  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
 
+from jetson_monitor import scenarios  # noqa: E402
 from jetson_monitor.config import MonitorConfig  # noqa: E402
 from jetson_monitor.errors import ConfigError  # noqa: E402
-
-THROTTLE = 'sys/class/thermal/cooling_device4/cur_state'  # cpufreq-cpu0 of the fake boards
 
 
 class Bench:
@@ -53,6 +52,7 @@ class Bench:
         overrides = [Parameter(name, value=each) for name, each in (given | parameters).items()]
         self.executor = MultiThreadedExecutor(3, context=self.context)
         self.heard = defaultdict(list)
+        self.closed = threading.Event()
         try:
             self.node = MonitorNode(context=self.context, parameter_overrides=overrides)
         except BaseException:
@@ -68,7 +68,7 @@ class Bench:
         self.thread.start()
 
     def spin(self):
-        while self.context.ok():
+        while not self.closed.is_set():
             self.executor.spin_once(timeout_sec=0.05)
 
     def hear(self, kind, topic, qos=10):
@@ -104,9 +104,12 @@ class Bench:
         return future.result()
 
     def close(self):
+        if self.closed.is_set():
+            return
+        self.closed.set()
+        self.thread.join()
         self.executor.shutdown()
         rclpy.try_shutdown(context=self.context)
-        self.thread.join()
         self.node.destroy_node()
         self.listener.destroy_node()
 
@@ -175,8 +178,9 @@ def test_throttling_is_an_event_a_latched_flag_and_a_status(bench):
     from std_msgs.msg import Bool
 
     running = bench()
+    throttle = f'{running.board.cooling_device("cpufreq-cpu0")}/cur_state'
     running.status('throttling', 0)
-    running.board.write(THROTTLE, 3)
+    running.board.write(throttle, 3)
     running.status('throttling', 1)
     running.hear(  # one who comes late
         Bool, '/jetson_monitor/throttled',
@@ -186,7 +190,7 @@ def test_throttling_is_an_event_a_latched_flag_and_a_status(bench):
     assert flag[-1].data
     assert running.stats().throttled
 
-    running.board.write(THROTTLE, 0)
+    running.board.write(throttle, 0)
     running.status('throttling', 0)
     running.wait(lambda: not flag[-1].data, 'the flag to fall')
     events = [json.loads(each.data) for each in running.heard['/jetson_monitor/events']]
@@ -194,10 +198,53 @@ def test_throttling_is_an_event_a_latched_flag_and_a_status(bench):
     assert events[0]['message'] == 'throttled by cpufreq_cpu0'
 
 
+def test_heating_up_until_throttled_and_back_as_all_who_listen_hear_it(bench):
+    running = bench(stale_periods=50.0)  # a busy machine that runs this is no part of the story
+    running.status('throttling', 0)
+    running.board.play(scenarios.heat, lambda seconds: time.sleep(seconds / 10))
+    running.status('thermal', 0)
+    courses = defaultdict(list)
+    for message in running.heard['/diagnostics']:
+        for each in message.status:
+            course = courses[each.name.removeprefix('jetson_monitor: ')]
+            if course[-1:] != [each.level]:
+                course.append(each.level)
+    assert courses['thermal'][:3] == [b'\0', b'\1', b'\2']  # how it falls depends on the pace
+    assert courses['throttling'] == [b'\0', b'\1', b'\2', b'\0']
+    kinds = [json.loads(each.data)['event'] for each in running.heard['/jetson_monitor/events']]
+    assert kinds == ['throttling_began', 'throttling_ended']
+    hottest = max(running.heard['/jetson_monitor/stats'], key=lambda each: max(each.temperature_c))
+    assert max(hottest.temperature_c) == 102
+    assert hottest.throttled
+
+
+def test_a_source_that_dies_and_returns(bench, tmp_path):
+    alive = tmp_path / 'alive'
+    alive.touch()
+    program = tmp_path / 'tegrastats'
+    program.write_text(
+        f"#!/bin/sh\nwhile sleep 0.05; do [ -e {alive} ] && echo 'RAM 714/1876MB tj@45.5C'; done\n"
+    )
+    program.chmod(0o755)
+    running = bench(source='tegrastats', tegrastats=[str(program)], period_s=0.4)
+    running.status('thermal', 0)
+    assert 'source tegrastats' not in running.status('preflight').message, 'it spoke in time'
+
+    alive.unlink()
+    assert 'nothing is read of the board' in running.status('source', 2).message
+    assert 'nothing is known of it any more' in running.status('thermal', 3).message
+    assert not running.stats().zones
+    alive.touch()
+    running.status('source', 0)
+    assert 'hottest: tj 45.5 C' in running.status('thermal', 0).message
+    kinds = [json.loads(each.data)['event'] for each in running.heard['/jetson_monitor/events']]
+    assert kinds == ['source_lost', 'source_returned']
+
+
 def test_an_under_voltage_event_is_an_error_that_says_what_to_do(bench):
     running = bench()
     running.status('power', 0)
-    running.board.write(f'{running.board.hwmon("soctherm_oc")}/oc1_event_cnt', 1)
+    running.board.count_over_current(1)
     status = running.status('power', 2)
     assert 'oc1: 1 under-voltage events lately' in status.message
     assert 'check supply, connector and cable' in status.message
@@ -315,6 +362,7 @@ def test_a_recording_of_the_node_is_one_that_can_be_played(bench, tmp_path):
     path = tmp_path / 'robot.csv'
     running = bench(record=str(path))
     running.wait(lambda: len(running.heard['/jetson_monitor/stats']) > 4, 'five samples')
+    running.close()  # or it would be heard beside the other one
     replayed = Bench(tmp_path, source='replay', replay_file=str(path))
     try:
         assert 'of which board is not known' in replayed.status('board').message

@@ -30,7 +30,7 @@ VALUES = {
 }  # fmt: skip
 TEXTS = {'power_mode': 'MAXN_SUPER', 'jetson_clocks': 'on'}
 ALIVE = SourceState('sysfs', True)
-ENVIRON = {'ROS_DISTRO': 'humble'}
+ENVIRON = {'ROS_DISTRO': 'humble', 'TRT_ENGINE_STORE': '/nowhere'}
 
 
 @pytest.fixture
@@ -60,6 +60,7 @@ def test_a_board_as_it_should_be(root):
     assert found['L4T'].fact == '36.4.4, JetPack 6.2.1'
     assert found['power mode'].fact == 'MAXN_SUPER'
     assert found['cameras'].fact == '/dev/video0'
+    assert found['fan'].fact == 'pwmfan driven at 30 %'
     status = preflight_status(list(found.values()))
     assert status.level is OK
     assert status.message == f'{len(found)} of {len(found)} checks are well'
@@ -69,6 +70,8 @@ def test_a_board_as_it_should_be(root):
     ('name', 'level', 'words', 'change'),
     [
         ('board', WARN, 'not a Jetson', {'board': Board(model='PC')}),
+        ('board', WARN, 'chip not known', {'board': replace(ORIN, soc=None)}),
+        ('board', WARN, 'unknown model, tegra234', {'board': replace(ORIN, model=None)}),
         ('L4T', WARN, 'not known', {'board': replace(ORIN, l4t=None)}),
         ('L4T', WARN, '99.1 is not in our table', {'board': replace(ORIN, l4t='99.1')}),
         ('TensorRT', ERROR, 'not found', {'board': replace(ORIN, tensorrt=None)}),
@@ -78,6 +81,7 @@ def test_a_board_as_it_should_be(root):
         ('cuDNN', WARN, '8.9, but L4T', {'board': replace(ORIN, cudnn='8.9')}),
         ('power mode', WARN, 'wanted 25W', {'expected_power_mode': '25W'}),
         ('power mode', WARN, 'not known', {'texts': {}}),
+        ('clocks', WARN, 'not known', {'texts': {}}),
         ('clocks', WARN, 'is off, wanted on', {
             'expect_locked': True, 'texts': {'jetson_clocks': 'off'},
         }),
@@ -85,11 +89,15 @@ def test_a_board_as_it_should_be(root):
         ('disk', ERROR, '0.5 GB free', {'values': {'disk_root_free_mib': 500.0}}),
         ('disk', WARN, 'not known', {'values': {}}),
         ('memory', WARN, 'add swap', {'values': VALUES | {'swap_total_mib': 0.0}}),
+        ('memory', WARN, 'swap not known', {
+            'values': {'ram_total_mib': 64_000.0, 'ram_available_mib': 6000.0},
+        }),
         ('memory', WARN, 'not known', {'values': {}}),
+        ('fan', WARN, 'none is seen', {'values': {}}),
         ('temperatures', WARN, '/sys/class/thermal', {'values': {}}),
-        ('memory bus load', OK, 'not readable here; needs root', {'values': {}}),
+        ('memory bus load', WARN, 'not readable here; needs root', {'values': {}}),
         ('GPU load', WARN, 'pip install nvidia-ml-py', {'values': {}}),
-        ('ROS', WARN, 'source the setup file', {'environ': {}}),
+        ('ROS', WARN, 'source the setup file', {'environ': {'TRT_ENGINE_STORE': '/nowhere'}}),
         ('source jtop', ERROR, 'not used: gone', {'sources': [SourceState('jtop', False, 'gone')]}),
         ('source jtop', OK, 'not used: gone', {
             'sources': [SourceState('jtop', False, 'gone'), ALIVE],

@@ -15,6 +15,8 @@ from jetson_monitor.replay import read_log
 from jetson_monitor.report import report
 from jetson_monitor.sample import Sample
 
+pytestmark = pytest.mark.slow
+
 VOID = {'meta', 'line', 'polyline', 'rect'}
 
 

@@ -15,6 +15,8 @@ from trt_engine.backends import open_backend
 from trt_engine.errors import InferenceError
 from trt_engine.errors import ModelLoadError
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('onnxruntime')
 onnx = pytest.importorskip('onnx')
 

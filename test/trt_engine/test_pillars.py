@@ -17,6 +17,8 @@ from trt_engine.pillars import PillarCounts
 from trt_engine.pillars import Pillarizer
 from trt_engine.pillars import PillarNet
 
+pytestmark = pytest.mark.slow
+
 # 4 columns (x) and 3 rows (y) of one metre
 SMALL = PointsInput('voxels', (0, -1, -2, 4, 2, 2), (1, 1, 4), 3, 100, 'pillar10')
 KITTI = PointsInput(

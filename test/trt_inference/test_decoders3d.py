@@ -24,6 +24,8 @@ from trt_inference.boxes3d import wrapped
 from trt_inference.decoders3d import HEADS
 from trt_inference.decoders3d import open_decoder3d
 
+pytestmark = pytest.mark.slow
+
 POINTS = PointsInput('voxels', (0, -4, -3, 12, 4, 1), (0.5, 0.5, 4), 32, 100, 'pillar10')
 COLUMNS, ROWS = 12, 8  # cells at a stride of 2
 CLASSES = ('car', 'pedestrian', 'cyclist')

@@ -16,6 +16,8 @@ from trt_inference.nms3d import circle_nms
 from trt_inference.nms3d import rotated_iou
 from trt_inference.nms3d import rotated_nms
 
+pytestmark = pytest.mark.slow
+
 
 def rectangles(chance, count, spread=3.0):
     return np.stack(

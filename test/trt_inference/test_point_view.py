@@ -25,6 +25,8 @@ from trt_engine.lidar_card import PointsInput
 from trt_inference.point_view import PointReader
 from trt_inference.point_view import view_points
 
+pytestmark = pytest.mark.slow
+
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 TYPES = STORE.types
 KIND = 'sensor_msgs/msg/PointCloud2'

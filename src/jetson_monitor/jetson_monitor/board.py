@@ -62,6 +62,8 @@ class Board:
         cuda: Version of the toolkit below /usr/local/cuda.
         cudnn: Version of the package.
         tensorrt: Version of the package.
+        driver: Version of NVIDIA's kernel driver.
+        gpu: Name of a discrete GPU.
         power_modes: Names of the modes of nvpmodel, by number.
         default_power_mode: Name of the mode after a first start.
     """
@@ -75,6 +77,8 @@ class Board:
     cuda: str | None = None
     cudnn: str | None = None
     tensorrt: str | None = None
+    driver: str | None = None
+    gpu: str | None = None
     power_modes: tuple[str, ...] = ()
     default_power_mode: str | None = None
 
@@ -106,6 +110,7 @@ def read_board(root: Path = Path('/')) -> Board:
     l4t = _l4t(read_text(root / 'etc/nv_tegra_release'), packages)
     release = RELEASES.get(l4t or '')
     modes = PowerMode(root)
+    nvidia = root / 'proc/driver/nvidia'
     return Board(
         model=_line(tree / 'model') or _line(root / 'sys/class/dmi/id/product_name'),
         soc=_last(r'nvidia,(tegra\d+)', compatible),
@@ -116,6 +121,8 @@ def read_board(root: Path = Path('/')) -> Board:
         cuda=_cuda(read_text(root / 'usr/local/cuda/version.json')),
         cudnn=_version(packages, r'libcudnn\d+(-cuda-\d+)?'),
         tensorrt=_version(packages, r'libnvinfer\d+'),
+        driver=_last(r'Kernel Module.*?\s(\d+(?:\.\d+)+)\s', read_text(nvidia / 'version')),
+        gpu=_discrete_gpu(nvidia / 'gpus'),
         power_modes=tuple(name for _, name in sorted(modes.names.items())),
         default_power_mode=modes.default,
     )
@@ -128,6 +135,11 @@ def _line(path: Path) -> str | None:
 def _last(pattern: str, text: str) -> str | None:
     found = re.findall(pattern, text)
     return found[-1] if found else None
+
+
+def _discrete_gpu(gpus: Path) -> str | None:
+    first = next(iter(sorted(gpus.glob('*/information'))), None)  # of several, as trt_builder
+    return _last(r'(?m)^Model:\s*(.+?)\s*$', read_text(first)) if first else None
 
 
 def _l4t(release: str, packages: Mapping[str, str]) -> str | None:

@@ -5,15 +5,22 @@
 It is written after what is known of the boards' files, not captured on one: good for showing how
 the monitor behaves, no proof that a board has these files. A folder built here is given to the
 monitor as `root`; change a file of it, and the next sample shows that.
+
+    board = FakeBoard(Path('/tmp/orin'), 'orin_nano')  # jetson_monitor watch --root /tmp/orin
+    board.set_temperature('tj-thermal', 97.5)
+    board.play(heat)  # a script of jetson_monitor.scenarios, or your own
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 import itertools
 import os
 from pathlib import Path
+import time
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,18 @@ MODELS: Mapping[str, Model] = {
 }  # fmt: skip
 
 
+# What happens to a board: it changes files, and yields how many seconds pass before it goes on.
+Script = Callable[['FakeBoard'], Iterator[float]]
+
+_CPU = 'sys/devices/system/cpu'
+_COOLING = (
+    'pwm-fan', 'cpu-throttle-alert', 'gpu-throttle-alert', 'hot-surface-alert', 'cpufreq-cpu0',
+    'devfreq-17000000.gpu',
+)  # fmt: skip
+_MIN_KHZ = 729_600
+_GPU_MIN_HZ, _GPU_MAX_HZ = 306_000_000, 1_020_000_000
+
+
 class FakeBoard:
     """A board below a folder.
 
@@ -141,11 +160,29 @@ class FakeBoard:
         self._write_thermal()
         self._write_hwmons()
 
+    def play(self, script: Script, pass_time: Callable[[float], object] = time.sleep) -> None:
+        """Let happen what a script says.
+
+        Args:
+            script: Called with this board; see jetson_monitor.scenarios for some.
+            pass_time: Called with the seconds between two changes; a test may have its own clock.
+        """
+        for seconds in script(self):
+            pass_time(seconds)
+
     def write(self, path: str, text: object) -> None:
-        """Write a file below the root, with a newline at its end as the kernel has it."""
+        """Write a file below the root, with a newline at its end as the kernel has it.
+
+        Whoever reads it at the same time finds the old text or the new, and no half of one. A file
+        that was gated answers again.
+        """
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f'{text}\n')
+        new = file.with_name(f'.{file.name}')
+        new.write_text(f'{text}\n')
+        new.replace(file)
+        if file in self._gates:
+            os.close(self._gates.pop(file))
 
     def hwmon(self, name: str, number: int = 0) -> str:
         """Return the folder of a hardware monitor by its name, the first or a later one."""
@@ -156,6 +193,10 @@ class FakeBoard:
         """Return the folder of a thermal zone by its type."""
         return f'sys/class/thermal/thermal_zone{list(self.model.zones).index(kind)}'
 
+    def cooling_device(self, kind: str) -> str:
+        """Return the folder of a cooling device by its type, such as cpufreq-cpu0."""
+        return f'sys/class/thermal/cooling_device{_COOLING.index(kind)}'
+
     def gate(self, path: str) -> None:
         """Make a file answer EAGAIN, as a sensor without power does."""
         file = self.root / path
@@ -165,7 +206,7 @@ class FakeBoard:
         self._gates[file] = os.open(file, os.O_RDWR)
 
     def close(self) -> None:
-        """Let go of the files that were gated."""
+        """Let go of the files that are gated."""
         while self._gates:
             os.close(self._gates.popitem()[1])
 
@@ -175,8 +216,25 @@ class FakeBoard:
         cores = '\n'.join(f'cpu{core} {row}' for core in range(self.model.cores))
         self.write('proc/stat', f'cpu  {row}\n{cores}\nintr 1 2 3')
 
-    def set_memory(self, available_mib: int) -> None:
-        """Set how much memory is left."""
+    def set_temperature(self, kind: str, celsius: float) -> None:
+        """Set how hot a thermal zone is, by its type."""
+        self.write(f'{self.zone(kind)}/temp', round(celsius * 1000))
+
+    def count_over_current(self, counter: int, events: int = 1) -> None:
+        """Have one of the over-current counters, 1 to 3, count some events more."""
+        path = f'{self.hwmon("soctherm_oc")}/oc{counter}_event_cnt'
+        self.write(path, int((self.root / path).read_text()) + events)
+
+    def set_clocks(self, *, locked: bool) -> None:
+        """Set the lowest clocks of GPU and cores, as jetson_clocks does: at the highest, or not."""
+        lowest_khz = self.model.max_khz if locked else _MIN_KHZ
+        for core in range(self.model.cores):
+            self.write(f'{_CPU}/cpu{core}/cpufreq/scaling_min_freq', lowest_khz)
+        gpu = f'sys/class/devfreq/{self.model.gpu_clock}/min_freq'
+        self.write(gpu, _GPU_MAX_HZ if locked else _GPU_MIN_HZ)
+
+    def set_memory(self, available_mib: int, cma_free_mib: int = 200) -> None:
+        """Set how much memory is left, and how much of the 256 MiB that is contiguous."""
         kib = 1024
         amounts = {
             'MemTotal': self.model.memory_mib * kib,
@@ -186,7 +244,7 @@ class FakeBoard:
             'SwapTotal': 2048 * kib,
             'SwapFree': 1536 * kib,
             'CmaTotal': 256 * kib,
-            'CmaFree': 200 * kib,
+            'CmaFree': cma_free_mib * kib,
         }
         lines = (f'{name + ":":<16}{amount:>8} kB' for name, amount in amounts.items())
         self.write('proc/meminfo', '\n'.join(lines))
@@ -216,13 +274,12 @@ class FakeBoard:
             self.write(f'sys/bus/platform/devices/{name}/power/runtime_status', 'suspended')
 
     def _write_cores(self) -> None:
-        cpu = 'sys/devices/system/cpu'
         for list_name in ('present', 'online'):
-            self.write(f'{cpu}/{list_name}', f'0-{self.model.cores - 1}')
+            self.write(f'{_CPU}/{list_name}', f'0-{self.model.cores - 1}')
         for core in range(self.model.cores):
-            for name, khz in (('cur', 729_600), ('min', 729_600), ('max', self.model.max_khz)):
-                self.write(f'{cpu}/cpu{core}/cpufreq/scaling_{name}_freq', khz)
-            self.write(f'{cpu}/cpu{core}/cpufreq/cpuinfo_cur_freq', 729_600)
+            for name, khz in (('cur', _MIN_KHZ), ('min', _MIN_KHZ), ('max', self.model.max_khz)):
+                self.write(f'{_CPU}/cpu{core}/cpufreq/scaling_{name}_freq', khz)
+            self.write(f'{_CPU}/cpu{core}/cpufreq/cpuinfo_cur_freq', _MIN_KHZ)
 
     def _write_gpu(self) -> None:
         if self.model.gpu:
@@ -230,7 +287,7 @@ class FakeBoard:
             self.write(f'sys/devices/{self.model.gpu}/power/runtime_status', 'active')
         if self.model.gpu_clock:
             folder = f'sys/class/devfreq/{self.model.gpu_clock}'
-            clocks = (('cur', 306_000_000), ('min', 306_000_000), ('max', 1_020_000_000))
+            clocks = (('cur', _GPU_MIN_HZ), ('min', _GPU_MIN_HZ), ('max', _GPU_MAX_HZ))
             for name, hz in clocks:
                 self.write(f'{folder}/{name}_freq', hz)
             self.write(f'{folder}/governor', 'nvhost_podgov')
@@ -243,9 +300,8 @@ class FakeBoard:
                 self.write(f'{self.zone(kind)}/trip_point_{i}_type', trip)
                 self.write(f'{self.zone(kind)}/trip_point_{i}_temp', limit)
         if self.model.compatible:
-            devices = ('pwm-fan', 'cpu-throttle-alert', 'gpu-throttle-alert', 'hot-surface-alert')
-            for i, kind in enumerate((*devices, 'cpufreq-cpu0', 'devfreq-17000000.gpu')):
-                folder = f'sys/class/thermal/cooling_device{i}'
+            for kind in _COOLING:
+                folder = self.cooling_device(kind)
                 self.write(f'{folder}/type', kind)
                 self.write(f'{folder}/cur_state', 0)
                 self.write(f'{folder}/max_state', 1 if 'alert' in kind else 10)
@@ -277,3 +333,13 @@ class FakeBoard:
         self._devices[folder] = name
         for file, content in {'name': name, **files}.items():
             self.write(f'{folder}/{file}', content)
+
+    def renumber_hwmons(self) -> None:
+        """Give every hardware monitor another number, as another start of the board may."""
+        parent = self.root / 'sys/class/hwmon'
+        moved = {}
+        for folder, name in self._devices.items():
+            number = next(self._numbers)
+            (self.root / folder).rename(parent / f'hwmon{number}')
+            moved[f'sys/class/hwmon/hwmon{number}'] = name
+        self._devices = moved

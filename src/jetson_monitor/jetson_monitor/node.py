@@ -36,7 +36,6 @@ from jetson_monitor.energy import PerInference
 from jetson_monitor.errors import ControlError
 from jetson_monitor.errors import MonitorError
 from jetson_monitor.health import is_throttled
-from jetson_monitor.health import Judge
 from jetson_monitor.health import stale
 from jetson_monitor.health import Status
 from jetson_monitor.metrics import MetricsServer
@@ -57,6 +56,7 @@ from trt_interfaces.srv import SetByName
 _DEPTH = 10
 _EVENTS = QoSProfile(depth=50)
 _LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+_SETTLE_S = 5.0  # after this long, a source that is to speak has spoken
 _LOOK_UP_S = 0.2  # how often the loop looks whether it is told to stop
 
 
@@ -76,6 +76,7 @@ class MonitorNode(Node):  # type: ignore[misc]
         self._started_s = time.monotonic()
         self._temperature_publishers: dict[str, Any] = {}
         self._throttled: bool | None = None
+        self._preflight: tuple[Status, ...] = ()
         self._opened = ExitStack()
         try:
             self._open()
@@ -85,17 +86,11 @@ class MonitorNode(Node):  # type: ignore[misc]
 
     def _open(self) -> None:
         config = self.config = conversions.declare(self)
-        board, self._board_status = configured_board(config)
-        self._serial = board.serial or ''
-        sources = open_configured(config)
+        self._board, self._board_status = configured_board(config)
+        sources = self._sources = open_configured(config)
         self._opened.callback(sources.close)
         read = _one_at_a_time(sources.read)  # control looks at the board, too
-        sample = read()
-        statuses = Judge(config, board.soc).judge(sample)
-        self._preflight_status = preflight_status(
-            preflight(config, board, sample, statuses, sources.states, os.environ)
-        )
-        monitor = Monitor(config, read, board.soc)
+        monitor = Monitor(config, read, self._board.soc)
         self._opened.callback(monitor.close)
 
         self._inferences = InferenceCount(config.energy_window_s)
@@ -127,6 +122,7 @@ class MonitorNode(Node):  # type: ignore[misc]
     # --- samples: these run in the sampling thread ---------------------------------------------
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
+        self._check(snapshot)
         self._newest = snapshot, time.monotonic()
         self._stats.publish(conversions.stats(snapshot, self._per_inference(snapshot)))
         throttled = is_throttled(snapshot.sample)
@@ -139,6 +135,15 @@ class MonitorNode(Node):  # type: ignore[misc]
         if self.config.temperatures:
             for zone, message in conversions.temperatures(snapshot.sample).items():
                 self._temperature_publisher(zone).publish(message)
+
+    def _check(self, snapshot: Snapshot) -> None:
+        # Not every source speaks at once: the checklist stands when each has had the time to.
+        settled_s = max(_SETTLE_S, self.config.stale_periods * self.config.period_s)
+        if self._preflight and time.monotonic() - self._started_s > settled_s:
+            return
+        sample, statuses, states = snapshot.sample, snapshot.statuses, self._sources.states
+        items = preflight(self.config, self._board, sample, statuses, states, os.environ)
+        self._preflight = (preflight_status(items),)
 
     def _temperature_publisher(self, zone: str) -> Any:
         if zone not in self._temperature_publishers:
@@ -172,8 +177,8 @@ class MonitorNode(Node):  # type: ignore[misc]
             conversions.diagnostics(
                 self.get_clock().now().to_msg(),
                 self.get_name(),
-                self._serial,
-                (self._board_status, self._preflight_status, *self._statuses()),
+                self._board.serial or '',
+                (self._board_status, *self._preflight, *self._statuses()),
             )
         )
 

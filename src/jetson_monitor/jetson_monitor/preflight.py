@@ -12,6 +12,9 @@ from pathlib import Path
 
 from jetson_monitor.board import Board
 from jetson_monitor.config import MonitorConfig
+from jetson_monitor.engine_store import store_root
+from jetson_monitor.engine_store import stored_engines
+from jetson_monitor.errors import SourceError
 from jetson_monitor.health import Status
 from jetson_monitor.rules import Level
 from jetson_monitor.sample import Sample
@@ -24,16 +27,17 @@ _LEAST_DISK_MIB = 1000**3 / 1024**2
 _SMALL_BOARD_MIB = 9 * 1024
 # An uncompressed Full-HD image has 6 MB; with a smaller buffer its fragments are lost on the way.
 _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
+_BUILD = 'ros2 run trt_builder trt_build'
 
-# What a Jetson shows: beginning and end of the names, how bad it is without, and why it may be.
+# What a Jetson shows: beginning and end of the names, and why it may not be there.
 _READABLE = (
-    ('temperatures', 'temp_', '_c', Level.WARN, 'see /sys/class/thermal'),
-    ('trips', 'trip_', '_c', Level.WARN, 'heat is shown but not judged; see /sys/class/thermal'),
-    ('throttling', 'throttle_', '_state', Level.WARN, 'see /sys/class/thermal/cooling_device*'),
-    ('rails', 'rail_', '_mw', Level.WARN, 'see /sys/class/hwmon; some boards have no sensor'),
-    ('GPU load', 'gpu_', 'load_percent', Level.WARN, 'on Thor: pip install nvidia-ml-py'),
-    ('over-current counters', 'oc', '_events', Level.OK, 'not every board has them'),
-    ('memory bus load', 'emc_', 'load_percent', Level.OK, 'needs root, or tegrastats run by root'),
+    ('temperatures', 'temp_', '_c', 'see /sys/class/thermal'),
+    ('trips', 'trip_', '_c', 'heat is shown but not judged; see /sys/class/thermal'),
+    ('throttling', 'throttle_', '_state', 'see /sys/class/thermal/cooling_device*'),
+    ('rails', 'rail_', '_mw', 'see /sys/class/hwmon; some boards have no sensor'),
+    ('GPU load', 'gpu_', 'load_percent', 'on Thor: pip install nvidia-ml-py'),
+    ('over-current counters', 'oc', '_events', 'fine on boards that have none'),
+    ('memory bus load', 'emc_', 'load_percent', 'needs root, or jtop, or tegrastats run by root'),
 )
 
 
@@ -89,6 +93,7 @@ def preflight(
         items += [_power_mode(config, sample), _clocks(config, sample), _fan(sample)]
     items += [*_sources(sources), _disk(sample), _memory(sample), _container(root)]
     items += [_cameras(root), _ros(environ), _receive_buffer(root)]
+    items += _engines(store_root(environ), board, root)
     items += [
         Item(f'{each.name} now', each.level, each.message)
         for each in statuses
@@ -110,8 +115,13 @@ def preflight_status(items: Sequence[Item]) -> Status:
 
 def _board(board: Board) -> Item:
     model = board.model or 'machine of unknown model'
+    if board.soc:
+        return Item('board', Level.OK if board.model else Level.WARN, f'{model}, {board.soc}')
     if board.is_jetson:
-        return Item('board', Level.OK, f'{model}, {board.soc or "chip not known"}')
+        return Item(
+            'board', Level.WARN, f'{model}, chip not known',
+            'in a container, mount /proc/device-tree',
+        )  # fmt: skip
     return Item(
         'board', Level.WARN, f'{model}: this is not a Jetson, or a container hides it',
         'on a Jetson, mount /proc/device-tree and /etc/nv_tegra_release into the container',
@@ -159,11 +169,11 @@ def _gpu(root: Path) -> Item:
 
 
 def _readable(sample: Sample) -> Iterator[Item]:
-    for name, beginning, end, level, why in _READABLE:
+    for name, beginning, end, why in _READABLE:
         if any(each.startswith(beginning) and each.endswith(end) for each in sample.values):
             yield Item(name, Level.OK, 'readable')
         else:
-            yield Item(name, level, 'not readable here', why)
+            yield Item(name, Level.WARN, 'not readable here', why)
 
 
 def _power_mode(config: MonitorConfig, sample: Sample) -> Item:
@@ -184,17 +194,22 @@ def _power_mode(config: MonitorConfig, sample: Sample) -> Item:
 
 def _clocks(config: MonitorConfig, sample: Sample) -> Item:
     state = sample.texts.get('jetson_clocks')
+    if state is None:
+        return Item('clocks', Level.WARN, 'not known', 'see /sys/class/devfreq for the GPU')
+    fact = f'jetson_clocks is {state}'
     if config.expect_locked and state != 'on':
-        return Item(
-            'clocks', Level.WARN, f'jetson_clocks is {state or "not known"}, wanted on',
-            'sudo jetson_clocks',
-        )  # fmt: skip
-    return Item('clocks', Level.OK, f'jetson_clocks is {state or "not known"}')
+        return Item('clocks', Level.WARN, f'{fact}, wanted on', 'sudo jetson_clocks')
+    return Item('clocks', Level.OK, fact)
 
 
 def _fan(sample: Sample) -> Item:
-    fans = sample.matching('fan_', '_percent') | sample.matching('fan_', '_rpm')
-    return Item('fan', Level.OK, ', '.join(sorted(fans)) or 'none found: fine where none is fitted')
+    drives = sample.matching('fan_', '_percent')
+    speeds = sample.matching('fan_', '_rpm')
+    facts = [f'{fan} driven at {percent:.0f} %' for fan, percent in drives.items()]
+    facts += [f'{fan} turns at {rpm:.0f} rpm' for fan, rpm in speeds.items()]
+    if not facts:
+        return Item('fan', Level.WARN, 'none is seen', 'fine where none is fitted')
+    return Item('fan', Level.OK, ', '.join(facts))
 
 
 def _sources(states: Sequence[SourceState]) -> Iterator[Item]:
@@ -224,10 +239,12 @@ def _memory(sample: Sample) -> Item:
     total, available = values.get('ram_total_mib'), values.get('ram_available_mib')
     if total is None or available is None:
         return Item('memory', Level.WARN, 'not known', 'mount /proc in a container')
-    fact = (
-        f'{available:.0f} of {total:.0f} MiB available, {values.get("swap_total_mib", 0):.0f} swap'
-    )
-    if total < _SMALL_BOARD_MIB and not values.get('swap_total_mib'):
+    swap = values.get('swap_total_mib')
+    fact = f'{available:.0f} of {total:.0f} MiB available, swap '
+    if swap is None:
+        return Item('memory', Level.WARN, f'{fact}not known', 'see free -m')
+    fact += f'{swap:.0f} MiB'
+    if total < _SMALL_BOARD_MIB and not swap:
         return Item(
             'memory', Level.WARN, fact, 'add swap: building an engine may need more than there is'
         )
@@ -269,3 +286,36 @@ def _receive_buffer(root: Path) -> Item:
         'large images may be lost between machines: '
         f'sudo sysctl -w net.core.rmem_max={_RECEIVE_BUFFER_BYTES}',
     )  # fmt: skip
+
+
+def _engines(store: Path, board: Board, root: Path) -> Iterator[Item]:
+    try:
+        engines = stored_engines(store, board, root)
+    except SourceError as exc:
+        yield Item('engines', Level.WARN, str(exc))
+        return
+    if engines is None:
+        return
+    if not engines:
+        yield Item('engines', Level.OK, f'none in {store} yet')
+        return
+    misfits = [each for each in engines if each.misfits]
+    doubtful = [each for each in engines if each.doubts and not each.misfits]
+    fact = f'{len(engines)} in {store}'
+    if misfits:
+        reasons = _some([f'{each.name}: {", ".join(each.misfits)}' for each in misfits])
+        fact += f', {len(misfits)} for another board or release ({reasons})'
+    if doubtful:
+        reasons = _some([f'{each.name}: {", ".join(each.doubts)}' for each in doubtful])
+        fact += f', {len(doubtful)} of which it cannot be told whether they fit ({reasons})'
+    if not (misfits or doubtful):
+        yield Item('engines', Level.OK, f'{fact}, all fit this board')
+        return
+    cards = sorted({each.card for each in (*misfits, *doubtful) if each.card}) or ['<card>']
+    fix = 'build here what is used: ' + _some([f'{_BUILD} {card}' for card in cards])
+    yield Item('engines', Level.WARN, fact, f'{fix}; drop the rest: {_BUILD} store remove <key>')
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = f'; and {len(texts) - 3} more' if len(texts) > 3 else ''
+    return '; '.join(texts[:3]) + more

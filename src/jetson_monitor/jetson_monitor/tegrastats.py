@@ -22,6 +22,7 @@ OFF_C = -256  # what a sensor that is powered down reads on R34 and R35
 _STAMP = re.compile(r'\s*(\d\d)-(\d\d)-(\d{4}) (\d\d):(\d\d):(\d\d)(?=\s)', re.ASCII)
 # a digit of a name (SOC2, 1V8AO) is no number, nor is the size in the lfb's 139x4MB
 _NUMBER = re.compile(r'(?<![\w.])(-?\d{1,15}(?:\.\d{1,15})?)(?![\d.])', re.ASCII)
+_GPU_UNIT = re.compile(r'gpu_unit\d+_clock_mhz')
 _HOLE = '\0'  # stands in a shape where the line has a number
 
 
@@ -55,9 +56,8 @@ def parse_line(line: str) -> Parsed:
             for name, value in values.items()
             if value != OFF_C or not name.startswith('temp_')
         }
-    if 'gpu_unit0_clock_mhz' in values:
-        units = (value for name, value in values.items() if name.startswith('gpu_unit'))
-        values['gpu_clock_mhz'] = max(units)
+    if layout.gpu_units:
+        values['gpu_clock_mhz'] = max(values[name] for name in layout.gpu_units)
     unknown = tuple(_filled(token, numbers[index:]) for token, index in layout.unknown)
     return Parsed(values, unknown, stamp)
 
@@ -81,17 +81,21 @@ def _filled(token: str, numbers: list[str]) -> str:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What a shape means: names and unknown tokens, each with the index of its first number."""
+    """What a shape means: names and unknown tokens, each with the index of its first number.
+
+    `gpu_units` are the names of the clocks of a GPU of several units.
+    """
 
     fields: list[tuple[str, int]]
     constants: dict[str, float]
     unknown: list[tuple[str, int]]
+    gpu_units: list[str]
 
 
 @functools.lru_cache(maxsize=512)  # a board has a few dozen: engines and cores go on and off
 def _layout(shape: str) -> _Layout:
     shape = ' '.join(shape.split())
-    layout = _Layout([], {}, [])
+    layout = _Layout([], {}, [], [])
     position = index = 0
     while position < len(shape):
         found, meaning = _token(shape, position)
@@ -106,6 +110,7 @@ def _layout(shape: str) -> _Layout:
             layout.constants.update(constants)
         index += found[0].count(_HOLE)
         position = found.end() + 1
+    layout.gpu_units.extend(name for name, _ in layout.fields if _GPU_UNIT.fullmatch(name))
     return layout
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the kernel's files say of the board: no service, no root, nothing to install.
 
-Which files there are is looked up at the start, every minute, and soon after one has gone or a core
-goes on or off. Limits are read with the look-up, all else once per sample.
+Which files there are is looked up at the start, every minute, and when one has gone or a core goes
+on or off. Limits are read with the look-up, all else once per sample.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from jetson_monitor.sysfs.memory import read_memory
 from jetson_monitor.sysfs.storage import read_disks
 
 LOOK_UP_S = 60.0
-LOST_S = 5.0  # the next look-up after a file has gone
+LOST_S = 5.0  # from one look-up to the next, at least, where files keep going
 
 
 class SysfsSource:
@@ -86,9 +86,13 @@ class SysfsSource:
         """Return what can be read now."""
         online = cpu.read_online(self._root)
         age_s = self._monotonic() - self._looked_up_s
-        if online != self._online or age_s >= (LOST_S if self._lost_one else LOOK_UP_S):
+        if online != self._online or age_s >= LOOK_UP_S:
             self._look_up()
-        values = self._limits | online | self._read_gauges()
+        gauges = self._read_gauges()
+        if self._lost_one and age_s >= LOST_S:
+            self._look_up()
+            gauges = self._read_gauges()
+        values = self._limits | online | gauges
         values |= self._cpu_load.update(read_text(self._root / 'proc/stat'))
         values |= read_memory(self._root)
         values |= read_disks(self._root, self._mounts)

@@ -110,3 +110,14 @@ def parse_modes(conf: str) -> tuple[dict[int, str], str | None]:
     names = {int(number): name for number, name in modes}
     default = re.search(r'^\s*<\s*PM_CONFIG\s+DEFAULT=([0-9]{1,9})\s*>', conf, re.M)
     return names, names.get(int(default[1])) if default else None
+
+
+def gpu_units(root: Path) -> str | None:
+    """Return which units of the GPU the power mode gates; its name where its table does not say."""
+    mode, name = PowerMode(root).read()
+    conf = read_text(root / MODES)
+    section = re.search(rf'<\s*POWER_MODEL\s+ID=0*{mode}\s+NAME=\S+\s*>([^<]*)', conf)
+    if section is None:
+        return name
+    masks = re.findall(r'^\s*(?:GPU|TPC|FBP)_POWER_GATING\s+(\w+)\s+(\w+)', section[1], re.M)
+    return ' '.join(sorted(f'{unit}={mask}' for unit, mask in masks)) or name
