@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 from pathlib import Path
+import re
 import shutil
 import sys
 from types import ModuleType
@@ -18,6 +19,7 @@ from types import ModuleType
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SLOW_FILE = re.compile(r'^pytestmark = (\[\s*)?pytest\.mark\.slow', re.MULTILINE)
 FAKE_GPU = REPOSITORY / 'test' / 'fake_gpu'
 
 
@@ -34,13 +36,24 @@ def find_data() -> Path | None:
     return folder if (folder / 'models').is_dir() else None
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave slow files unread in the unit pass: their imports alone take seconds."""
+    if collection_path.suffix != '.py' or 'not slow' not in config.option.markexpr:
+        return None
+    return True if SLOW_FILE.search(collection_path.read_text()) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in folders that need ROS are marked so; without ROS they are skipped, and listed."""
+    """Tests in folders that need ROS are marked so; without ROS they are skipped, and listed.
+
+    Of several workers, one runs them all, one after the other: nodes of two tests would meet.
+    """
     has_ros = importlib.util.find_spec('rclpy') is not None
     for item in items:
         if {'system', 'trt_interfaces'} & set(item.path.relative_to(REPOSITORY).parts):
             item.add_marker('ros')
         if item.get_closest_marker('ros'):
+            item.add_marker(pytest.mark.xdist_group('ros'))
             reason = 'ROS 2 is not in this environment'
             item.add_marker(pytest.mark.skipif(not has_ros, reason=reason))
 

@@ -23,7 +23,7 @@ from jetson_monitor.tegrastats import parse_line
 
 pytestmark = pytest.mark.slow
 
-LINES = 50_000
+LINES = {'written': 30_000, 'captured': 20_000}
 TREES = 5_000
 # Written after the grammar of each release, with numbers made up: no board printed these.
 WRITTEN = (
@@ -56,9 +56,10 @@ SNIPPETS = (
 @pytest.fixture(params=['written', 'captured'])
 def lines(request):
     if request.param == 'written':
-        return WRITTEN
+        return WRITTEN, LINES['written']
     text = (request.getfixturevalue('data') / 'tegrastats' / 'lines.txt').read_text()
-    return tuple(line for line in text.splitlines() if line.strip() and not line.startswith('#'))
+    read = (line for line in text.splitlines() if line.strip() and not line.startswith('#'))
+    return tuple(read), LINES['captured']
 
 
 def mutated(line, others, chance):
@@ -92,9 +93,10 @@ def test_the_written_lines_are_understood_whole():
 
 
 def test_no_damage_to_a_line_leaves_the_parser(lines):
+    sound, count = lines
     chance = random.Random(20_250_309)
-    for number in range(LINES):
-        line = mutated(chance.choice(lines), lines, chance)
+    for number in range(count):
+        line = mutated(chance.choice(sound), sound, chance)
         try:
             parsed = parse_line(line)
             values = parsed.values.values()

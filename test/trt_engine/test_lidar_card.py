@@ -13,6 +13,8 @@ from trt_engine.fields import Key
 from trt_engine.lidar_card import PointsInput
 from trt_engine.lidar_card import read_points_input
 
+pytestmark = pytest.mark.slow
+
 KEY = Key(Path('lidar.yaml'), 'input')
 NVIDIA = {
     'tensor': 'voxels',

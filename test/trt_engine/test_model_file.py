@@ -30,6 +30,8 @@ from trt_engine.model_file import fetch_model
 from trt_engine.model_file import record_path
 from trt_engine.model_file import resolve_model
 
+pytestmark = pytest.mark.slow
+
 BODY = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(BODY).hexdigest()
 

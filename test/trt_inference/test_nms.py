@@ -9,6 +9,8 @@ import pytest
 
 from trt_inference.nms import nms
 
+pytestmark = pytest.mark.slow
+
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])

@@ -27,6 +27,8 @@ from trt_inference.sources import open_source
 from trt_inference.sources import PictureSource
 from trt_inference.sources import VideoSource
 
+pytestmark = pytest.mark.slow
+
 MS = 1_000_000
 START_NS = 1_700_000_000_000_000_000
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
