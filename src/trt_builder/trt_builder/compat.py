@@ -27,10 +27,6 @@ INSTALL: Mapping[str, str] = {
     'tensorrt',
     'tensorrt_rtx': 'pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings',
 }
-MODULES: Mapping[str, tuple[str, ...]] = {
-    'tensorrt': ('tensorrt',),
-    'tensorrt_rtx': ('tensorrt_rtx', 'tensorrt_rtx_bindings'),
-}
 
 _TYPED = 'from 11 on the precision must be in the model: give a typed ONNX file, or Q/DQ nodes'
 

@@ -29,7 +29,6 @@ from trt_builder.compat import find
 from trt_builder.compat import Flavour
 from trt_builder.compat import has
 from trt_builder.compat import INSTALL
-from trt_builder.compat import MODULES
 from trt_builder.compat import parse_version
 from trt_builder.compat import TITLES
 from trt_builder.compat import Version
@@ -47,6 +46,7 @@ from trt_engine.errors import BuildFailedError
 from trt_engine.errors import BuildRefusedError
 from trt_engine.errors import CalibrationError
 from trt_engine.manifest import TensorRecord
+from trt_engine.platform import TENSORRT_MODULES
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -183,7 +183,7 @@ def ask_dla(model: Path, precision: str, *, log: Log) -> dict[str, bool]:
 def _library(flavour: Flavour) -> Any:
     """Return the Python module of a flavour."""
     reasons = []
-    for name in MODULES[flavour]:
+    for name in TENSORRT_MODULES[flavour]:
         try:
             return importlib.import_module(name)
         except (ImportError, OSError) as exc:
