@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'src' / 'trt_engine
 
 from trt_engine import card
 from trt_engine import fields as card_fields
+from trt_engine.lidar_card import PointsInput
 
 Schema = dict[str, Any]
 
@@ -104,6 +105,16 @@ def value(hint: Any) -> Schema:
     return {**about, **bare(kind, allow)}
 
 
+def inputs() -> Schema:
+    """Return the schema of `input`, whose `kind` says which keys there are."""
+    image, points = section(card.ImageInput), section(PointsInput)
+    kind = {'description': 'What the network sees', 'enum': list(card.KINDS), 'default': 'image'}
+    for each in (image, points):
+        each['properties'] = {'kind': kind, **each['properties']}
+    of_points = {'properties': {'kind': {'const': 'points'}}, 'required': ['kind']}
+    return {'if': of_points, 'then': points, 'else': image}
+
+
 def bare(kind: Any, allow: card_fields.Allow) -> Schema:
     """Return the schema of a type within what is allowed."""
     if is_dataclass(kind) and isinstance(kind, type):
@@ -115,6 +126,8 @@ def bare(kind: Any, allow: card_fields.Allow) -> Schema:
         return OUTPUTS
     if allow.read is card._read_classes:
         return CLASSES
+    if allow.read is card._read_input:
+        return inputs()
     if origin is Mapping:
         names, inner = get_args(kind)
         members = {'type': 'object', 'additionalProperties': bare(inner, allow)}

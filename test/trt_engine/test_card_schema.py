@@ -31,6 +31,8 @@ BAD = [
     ('size: [416, 416]', 'size: [416, -1]'),
     ('size: [416, 416]', 'size: [416, 99999]'),
     ('size: [416, 416]', 'size: [416, 1.5]'),
+    ('tensor: images', 'tensor: images\n  kind: points'),
+    ('tensor: images', 'tensor: images\n  kind: sound'),
     ('color: bgr', 'colour: bgr'),
     ('color: bgr', 'color: grey'),
     ('color: bgr', 'color: bgr\n  std: [1, 0, 1]'),
@@ -51,6 +53,34 @@ BAD = [
     ('nms_iou: 0.65', 'max_detections: 10'),
     ('nms_iou: 0.65', 'nms_iou: 0.65, max_detections: 0'),
     ('nms_iou: 0.65', 'nms_iou: 0.65, class_agnostic: maybe'),
+]
+
+
+LIDAR = """
+card: 1
+name: lidar
+summary: Cars in clouds
+model: {source: lidar.onnx, licence: Apache-2.0}
+input:
+  kind: points
+  tensor: voxels
+  range_m: [0, -39.68, -3, 69.12, 39.68, 1]
+  voxel_m: [0.16, 0.16, 4]
+  max_points: 32
+  max_voxels: 10000
+  features: pillar10
+  missing: {intensity: 0}
+head: {type: pointpillars, outputs: {scores: cls, boxes: box, directions: dir}}
+classes: [car]
+thresholds: {score: 0.1, nms_iou: 0.01}
+"""
+BAD_LIDAR = [
+    ('kind: points', 'kind: image'),
+    ('  kind: points\n', ''),
+    ('kind: points', 'kind: points\n  color: rgb'),
+    ('max_points: 32', 'max_points: 0'),
+    ('features: pillar10', 'features: pillar11'),
+    ('missing: {intensity: 0}', 'missing: {colour: 0}'),
 ]
 
 
@@ -94,3 +124,30 @@ def test_parser_and_schema_refuse_the_same(
     assert not validator.is_valid(yaml.safe_load(bad))
     with pytest.raises(CardError):
         parse_card(bad, path)
+
+
+def test_parser_and_schema_take_a_lidar_card(validator: Any) -> None:
+    assert validator.is_valid(yaml.safe_load(LIDAR))
+    assert parse_card(LIDAR, Path('lidar.yaml')).points.max_voxels == 10000
+
+
+@pytest.mark.parametrize(('old', 'new'), BAD_LIDAR)
+def test_parser_and_schema_refuse_the_same_of_a_lidar_card(
+    old: str, new: str, validator: Any
+) -> None:
+    bad = LIDAR.replace(old, new)
+    assert bad != LIDAR
+    assert not validator.is_valid(yaml.safe_load(bad))
+    with pytest.raises(CardError):
+        parse_card(bad, Path('lidar.yaml'))
+
+
+def test_a_card_says_what_it_is_where_the_other_kind_is_wanted(folder: Path) -> None:
+    lidar = parse_card(LIDAR, Path('lidar.yaml'))
+    with pytest.raises(CardError, match=r'lidar\.yaml: input\.kind is points, .*; wanted image'):
+        _ = lidar.image
+    path = folder / 'yolox_nano.yaml'
+    camera = parse_card(path.read_text(), path)
+    assert (camera.image.width, camera.image.height) == (416, 416)
+    with pytest.raises(CardError, match=r'input\.kind is image, .*; wanted points'):
+        _ = camera.points

@@ -46,7 +46,7 @@ class BaselineNode:
         self.grid = self._grid()
 
     def _grid(self) -> Array:
-        size = self.card.input
+        size = self.card.image
         cells = []
         for stride in self.card.head.options.get('strides', (8, 16, 32)):
             y, x = np.mgrid[: size.height // stride, : size.width // stride]
@@ -58,13 +58,13 @@ class BaselineNode:
         message = deserialize_message(serialized, Image)
         image = self.bridge.imgmsg_to_cv2(message, 'passthrough')  # is bgr8
         tensor, ratio = self.preprocess(image)
-        outputs = self.backend.run({self.card.input.tensor: tensor})
+        outputs = self.backend.run({self.card.image.tensor: tensor})
         boxes = self.decode(next(iter(outputs.values()))[0], ratio)
         self.publish(message, boxes)
 
     def preprocess(self, image: Array) -> tuple[Array, float]:
         """Letterbox and normalise in float."""
-        size = self.card.input
+        size = self.card.image
         ratio = min(size.height / image.shape[0], size.width / image.shape[1])
         resized = cv2.resize(
             image,

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-from typing import cast
 
 import numpy as np
 
@@ -70,7 +68,7 @@ def card() -> Card:
         name='demo_lidar',
         summary='Cars, trucks, pedestrians and cyclists in simulated streets',
         model=ModelSource('demo_lidar.onnx', 'Apache-2.0'),
-        input=cast('Any', POINTS),  # until Card.input may be of kind points
+        input=POINTS,
         head=Head('pointpillars', outputs, options),
         classes=CLASSES,
         thresholds=Thresholds(score=0.1, nms_iou=0.1, max_detections=200),

@@ -537,13 +537,13 @@ def _calibration(
 
 def _input_shapes(card: Card) -> dict[str, tuple[int, ...]]:
     """Return the shapes that a card's images give its network's inputs, batch 1."""
-    size = (card.input.height, card.input.width)
-    nchw = card.input.layout == 'nchw'
+    size = (card.image.height, card.image.width)
+    nchw = card.image.layout == 'nchw'
     shapes: dict[str, tuple[int, ...]] = {
-        card.input.tensor: (1, IMAGE_CHANNELS, *size) if nchw else (1, *size, IMAGE_CHANNELS)
+        card.image.tensor: (1, IMAGE_CHANNELS, *size) if nchw else (1, *size, IMAGE_CHANNELS)
     }
-    if card.input.size_tensor is not None:
-        shapes[card.input.size_tensor] = (1, 2)
+    if card.image.size_tensor is not None:
+        shapes[card.image.size_tensor] = (1, 2)
     return shapes
 
 

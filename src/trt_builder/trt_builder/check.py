@@ -193,8 +193,8 @@ def card_samples(card: Card, pictures: Iterable[Array] = (), count: int = 4) -> 
             drawn, the same ones each time.
         count: How many to draw.
     """
-    preprocessor = Preprocessor(card.input)
-    size = (card.input.height, card.input.width)
+    preprocessor = Preprocessor(card.image)
+    size = (card.image.height, card.image.width)
     for picture in pictures or (_scene(size, seed) for seed in range(count)):
         preprocessor(picture, 'bgr8')
         yield preprocessor.inputs

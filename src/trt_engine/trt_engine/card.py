@@ -1,6 +1,6 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a network is, as a model card says it: tensors, pixels, head, classes, thresholds."""
+"""What a network is, as a model card says it: tensors, input, head, classes, thresholds."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ from trt_engine.fields import Key
 from trt_engine.fields import load_yaml
 from trt_engine.fields import read_section
 from trt_engine.fields import read_strings
+from trt_engine.lidar_card import PointsInput
+from trt_engine.lidar_card import read_points_input
 
 FORMAT = 1
+KINDS = ('image', 'points')
 MAX_SIDE = 16384
 MAX_CLASSES = 10000
 MAX_CLASS_FILE_BYTES = 1 << 20
@@ -119,7 +122,10 @@ class Head:
     Lists in `options` arrive as tuples.
     """
 
-    type: Annotated[str, Allow('The decoder: yolox, yolo, detr, gfl, ssd')]
+    type: Annotated[
+        str,
+        Allow('The decoder: yolox, yolo, detr, gfl, ssd of images; pointpillars, centerpoint'),
+    ]
     outputs: Annotated[
         Mapping[str, tuple[str, ...]],
         Allow('Role -> name of the output tensor, or a list of names', read=read_strings),
@@ -172,7 +178,9 @@ class Card:
     ]
     summary: Annotated[str, Allow('One line for people who choose a network')]
     model: Annotated[ModelSource, Allow('Where the ONNX file comes from')]
-    input: Annotated[ImageInput, Allow("What the network's image input takes")]
+    input: Annotated[
+        ImageInput | PointsInput, Allow('What the network takes, by its `kind`', read=_read_input)
+    ]
     head: Annotated[Head, Allow('The form of the outputs', read=_read_head)]
     classes: Annotated[
         tuple[str, ...],
@@ -188,6 +196,32 @@ class Card:
     )
     training: Annotated[Training | None, Allow('What a network of our own was trained on')] = None
     path: Path | None = None
+
+    @property
+    def image(self) -> ImageInput:
+        """Return what the network takes.
+
+        Raises:
+            CardError: It takes points.
+        """
+        if isinstance(self.input, ImageInput):
+            return self.input
+        raise self._other_kind('points, a network for clouds', 'image')
+
+    @property
+    def points(self) -> PointsInput:
+        """Return what the network takes.
+
+        Raises:
+            CardError: It takes images.
+        """
+        if isinstance(self.input, PointsInput):
+            return self.input
+        raise self._other_kind('image, a network for pictures', 'points')
+
+    def _other_kind(self, kind: str, wanted: str) -> CardError:
+        key = Key(self.path or Path(self.name), 'input.kind')
+        return key.error(f'is {kind}; wanted {wanted} here; choose another card')
 
 
 def load_card(name_or_path: str | Path, *, onnx: str | Path | None = None) -> Card:
@@ -230,9 +264,7 @@ def parse_card(text: str, path: Path) -> Card:
     version = values.pop('card', None)
     if version != FORMAT or isinstance(version, bool):
         raise (key / 'card').refuse(version, f'{FORMAT}, the version of the format')
-    card = read_section(Card, values, key, path=path)
-    _check_input(card.input, key / 'input')
-    return card
+    return read_section(Card, values, key, path=path)
 
 
 def with_overrides(card: Card, settings: Sequence[str]) -> Card:
@@ -348,9 +380,17 @@ def _class_file(value: object, key: Key) -> list[str]:
         raise key.refuse(value, f'{wanted}; {reason}') from exc
 
 
-def _check_input(spec: ImageInput, key: Key) -> None:
+def _read_input(value: object, key: Key) -> ImageInput | PointsInput:
+    values = dict(as_mapping(value, key))
+    kind = values.pop('kind', 'image')
+    if kind == 'points':
+        return read_points_input(values, key)
+    if kind != 'image':
+        raise (key / 'kind').refuse(kind, f'{" or ".join(KINDS)}')
+    spec = read_section(ImageInput, values, key)
     if spec.size_tensor == spec.tensor:
         raise (key / 'size_tensor').refuse(spec.size_tensor, 'another input than input.tensor')
     untouched = (spec.scale, *spec.mean, *spec.std) == (1, 0, 0, 0, 1, 1, 1)
     if spec.dtype == 'uint8' and not untouched:
         raise (key / 'dtype').refuse('uint8', 'only with scale 1, mean 0 and std 1')
+    return spec

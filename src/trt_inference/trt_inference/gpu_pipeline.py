@@ -89,7 +89,7 @@ class GpuDetector:
         self._planned_for = self.thresholds
         self._current: _Plan | None = None
         self._spec = spec = as_taken(
-            card.input, {info.name: info.dtype for info in backend.tensors}
+            card.image, {info.name: info.dtype for info in backend.tensors}
         )
         size = (spec.height, spec.width)
         shape = (1, 3, *size) if spec.layout == 'nchw' else (1, *size, 3)

@@ -321,7 +321,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             detector.class_filter = config.class_filter(card)
             # The first run allocates; it also shows now rather than at the first frame whether
             # the network's outputs are what the card's head promises.
-            detector(np.zeros((card.input.height, card.input.width, 3), np.uint8), 'bgr8')
+            detector(np.zeros((card.image.height, card.image.width, 3), np.uint8), 'bgr8')
         except PerceptionError:
             backend.close()
             raise

@@ -44,7 +44,7 @@ class Detector:
         self.class_filter: frozenset[int] | None = None
         self.stages_ms: Mapping[str, float] = {'preprocess': 0.0, 'inference': 0.0, 'decode': 0.0}
         self._preprocess = Preprocessor(
-            card.input, {info.name: info.dtype for info in backend.tensors}
+            card.image, {info.name: info.dtype for info in backend.tensors}
         )
         self._decode = open_decoder(card)
         self._clock = clock

@@ -106,7 +106,7 @@ class CalibrationSet:
             CalibrationError: A sample cannot be read or holds no finite numbers, or the image of
                 every single one has one colour.
         """
-        tensor = self._card.input.tensor
+        tensor = self._card.image.tensor
         flat = []
         samples = zip(
             self._recording.names(self._chosen), self._recording.inputs(self._chosen), strict=True
@@ -126,7 +126,7 @@ class CalibrationSet:
         Raises:
             CalibrationError: A sample cannot be read.
         """
-        spec = json.dumps(asdict(self._card.input), sort_keys=True)
+        spec = json.dumps(asdict(self._card.image), sort_keys=True)
         whole = hashlib.sha256(spec.encode())
         for raw in self._recording.raw(self._chosen):
             whole.update(hashlib.sha256(raw).digest())
@@ -194,7 +194,7 @@ class _Folder:
     """JPEG and PNG files, in the order of their names."""
 
     def __init__(self, card: Card, path: Path) -> None:
-        self._preprocess = Preprocessor(card.input)
+        self._preprocess = Preprocessor(card.image)
         files = [each for each in path.rglob('*') if _is_visible(each.relative_to(path))]
         self._paths = sorted(
             (each for each in files if each.suffix.lower() in PICTURE_SUFFIXES),
@@ -225,7 +225,7 @@ class _Bag:
     """The messages of one image topic, in the order in which they were received."""
 
     def __init__(self, card: Card, path: Path, topic: str | None) -> None:
-        self._preprocess = Preprocessor(card.input)
+        self._preprocess = Preprocessor(card.image)
         self._path = path
         with _opened_bag(path) as reader:
             counts = {(each.topic, each.msgtype): each.msgcount for each in reader.connections}
@@ -267,7 +267,7 @@ class _Arrays:
     """An .npz of network inputs; its arrays are read one sample at a time."""
 
     def __init__(self, card: Card, path: Path) -> None:
-        expected = Preprocessor(card.input).inputs
+        expected = Preprocessor(card.image).inputs
         self._path = path
         self._headers: dict[str, _Header] = {}
         with self._opened() as archive:

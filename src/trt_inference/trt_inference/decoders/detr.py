@@ -51,13 +51,13 @@ class DetrDecoder:
         if self._form == 'decoded':
             names = read_outputs(card, labels=1, boxes=1, scores=1)
             self._labels, self._boxes, self._scores = (name for (name,) in names)
-            if card.input.size_tensor is None or card.input.resize.mode != 'stretch':
+            if card.image.size_tensor is None or card.image.resize.mode != 'stretch':
                 raise (head_key(card) / 'form').refuse(
                     'decoded', 'with input.size_tensor and input.resize.mode stretch'
                 )
         else:
             (self._predictions,) = read_outputs(card, predictions=1)[0]
-            self._scale = np.array([card.input.width, card.input.height], np.float32)
+            self._scale = np.array([card.image.width, card.image.height], np.float32)
 
     @np.errstate(over='ignore', invalid='ignore')  # `finish` drops what is not finite
     def __call__(

@@ -62,7 +62,7 @@ class GflDecoder:
             names = read_outputs(card, scores=count, distances=count)
             self._levels = list(zip(*names, strict=True))
         offset = options.center_offset
-        cells = [grid(card.input.width, card.input.height, stride, offset) for stride in strides]
+        cells = [grid(card.image.width, card.image.height, stride, offset) for stride in strides]
         self._centres = [level * stride for level, stride in zip(cells, strides, strict=True)]
         self._strides = [
             np.full((len(level), 1), stride, np.float32)

@@ -48,7 +48,7 @@ class SsdDecoder:
         self._columns = columns
         self._background = background
         self._of_class = np.array([c for c in range(columns) if c != background])
-        self._scale = np.array([card.input.width, card.input.height] * 2, np.float32)
+        self._scale = np.array([card.image.width, card.image.height] * 2, np.float32)
 
     @np.errstate(over='ignore', invalid='ignore')  # `finish` drops what is not finite
     def __call__(

@@ -46,7 +46,7 @@ class YoloxDecoder:
     def __init__(self, card: Card) -> None:
         options = read_options(card, YoloxOptions)
         (self._name,) = read_outputs(card, predictions=1)[0]
-        cells = [grid(card.input.width, card.input.height, s, 0) for s in options.strides]
+        cells = [grid(card.image.width, card.image.height, s, 0) for s in options.strides]
         scales = [
             np.full((len(level), 1), stride, np.float32)
             for level, stride in zip(cells, options.strides, strict=True)
