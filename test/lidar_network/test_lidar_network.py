@@ -18,9 +18,8 @@ from tools.lidar_network.dataset import example
 from tools.lidar_network.dataset import examples
 from tools.lidar_network.onnx_file import build
 from tools.lidar_network.onnx_file import EPSILON
-from tools.lidar_network.onnx_file import Layer
-from tools.lidar_network.onnx_file import Weights
 from tools.lidar_network.onnx_file import write
+from tools.lidar_network.untrained import untrained
 from trt_engine.pillar_file import split
 from trt_engine.pillars import BirdsEye
 from trt_engine.pillars import PaddedPillars
@@ -34,30 +33,6 @@ pytestmark = pytest.mark.slow  # seconds altogether
 SMALL = replace(
     form.POINTS, range_m=(-1.6, -3.2, -3, 1.6, 3.2, 3), max_voxels=50, max_points=4
 )  # fmt: skip
-
-
-def weights(chance, channels=(6, 8, 10), up=5, pillar=4):
-    def layer(*shape, stride=1, axis=0):
-        out = shape[axis]
-        return Layer(
-            chance.normal(0, 0.3, shape), chance.uniform(0.5, 2, out), chance.normal(size=out),
-            chance.normal(size=out), chance.uniform(0.5, 2, out), stride,
-        )  # fmt: skip
-
-    blocks, before = [], pillar
-    for count in channels:
-        first = layer(count, before, 3, 3, stride=2)
-        blocks.append((first, layer(count, count, 3, 3)))
-        before = count
-    ups = [
-        layer(count, up, 2**place, 2**place, stride=2**place, axis=1)
-        for place, count in enumerate(channels)
-    ]
-    heads = {
-        name: (chance.normal(0, 0.3, (count, up * len(channels), 1, 1)), chance.normal(size=count))
-        for name, count in (('cls_preds', 3), ('box_preds', 7))
-    }
-    return Weights(layer(10, pillar, axis=1), tuple(blocks), tuple(ups), heads)
 
 
 def normalised(x, layer):
@@ -88,7 +63,7 @@ def plain(learned, x):
 
 @pytest.fixture
 def learned():
-    return weights(np.random.default_rng(1))
+    return untrained(np.random.default_rng(1), {'cls_preds': 3, 'box_preds': 7})
 
 
 @pytest.fixture
@@ -138,7 +113,7 @@ def test_the_whole_path_is_that_of_plain_words(learned, cloud):
 def test_the_file_is_small(tmp_path):
     anchors = 2 * len(form.CLASSES)
     chance = np.random.default_rng(1)
-    small = weights(chance, (48, 96, 128), 64, 32)
+    small = untrained(chance, {}, channels=(48, 96, 128), up=64, pillar=32)
     depths = zip(small.blocks, (2, 3, 3), strict=True)
     blocks = tuple((first, *[other] * more) for (first, other), more in depths)
     heads = {

@@ -195,6 +195,10 @@ class Card:
         default_factory=Build
     )
     training: Annotated[Training | None, Allow('What a network of our own was trained on')] = None
+    encoder: Annotated[
+        ModelSource | None,
+        Allow('Where the network inside a pillar is a file of its own, as of CenterPoint: that'),
+    ] = None
     path: Path | None = None
 
     @property
@@ -264,7 +268,10 @@ def parse_card(text: str, path: Path) -> Card:
     version = values.pop('card', None)
     if version != FORMAT or isinstance(version, bool):
         raise (key / 'card').refuse(version, f'{FORMAT}, the version of the format')
-    return read_section(Card, values, key, path=path)
+    card = read_section(Card, values, key, path=path)
+    if card.encoder is not None and not isinstance(card.input, PointsInput):
+        raise (key / 'encoder').error('is for networks whose input.kind is points; remove it')
+    return card
 
 
 def with_overrides(card: Card, settings: Sequence[str]) -> Card:

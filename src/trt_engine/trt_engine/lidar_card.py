@@ -69,6 +69,17 @@ class PointsInput:
         Allow('Channel -> value where a cloud lacks it; without one, such a cloud is refused'),
     ] = field(default_factory=dict, hash=False)
 
+    places_tensor: Annotated[
+        str | None,
+        Allow('Input for batch, z, row and column of each pillar, [V, 4]; null: there is none'),
+    ] = None
+    sizes_tensor: Annotated[
+        str | None, Allow('Input for the points that each pillar has, [V]; null: there is none')
+    ] = None
+    count_tensor: Annotated[
+        str | None, Allow('Input for the number of pillars, [1]; null: there is none')
+    ] = None
+
     @property
     def grid(self) -> tuple[int, int]:
         """Return the number of pillars along x and along y."""

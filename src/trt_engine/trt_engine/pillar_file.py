@@ -3,7 +3,8 @@
 """Splits a PointPillars file as NVIDIA exports it: the pillar network, and a plain rest.
 
 What stands between the two in the file is a TensorRT plugin. Without it the first part runs in
-`trt_engine.pillars` or in a kernel, and the rest builds as any other network.
+`trt_engine.pillars` or in a kernel, and the rest builds as any other network. CenterPoint has the
+pillar network in a file of its own, which is read here likewise.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from trt_engine.errors import ModelFileError
 from trt_engine.lidar_card import PointsInput
 
 SCATTERS = ('PPScatterPlugin', 'ScatterBEV')
-_SHAPES = ('Reshape', 'Squeeze', 'Unsqueeze')
+_SHAPES = ('Reshape', 'Squeeze', 'Transpose', 'Unsqueeze')
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,27 @@ class PillarNetwork:
     rest: onnx.ModelProto
 
 
+def has_scatter(model: onnx.ModelProto) -> bool:
+    """Return whether a network has a scatter plugin, and so is for `split`."""
+    return any(node.op_type in SCATTERS for node in model.graph.node)
+
+
+def read_encoder(model: onnx.ModelProto, points: PointsInput) -> tuple[Array, Array]:
+    """Return weight (feature_size, C) and bias (C,), float32, of a pillar network in its own file.
+
+    Raises:
+        ModelFileError: It is more than one linear layer with its normalisation, ReLU and maximum,
+            or does not have the sizes that the card says.
+    """
+    graph = model.graph
+    if len(graph.output) != 1:
+        raise ModelFileError(f'the pillar network has {len(graph.output)} outputs; wanted one')
+    _check_input(graph, points)
+    constants = _constants(graph)
+    chain = _chain(graph, graph.output[0].name, points.tensor, constants)
+    return _linear(chain, constants, points)
+
+
 def split(model: onnx.ModelProto, points: PointsInput) -> PillarNetwork:
     """Return the two parts of a network.
 
@@ -58,12 +80,7 @@ def split(model: onnx.ModelProto, points: PointsInput) -> PillarNetwork:
     _check_sizes(graph, scatter, points)
     constants = _constants(graph)
     before = _chain(graph, scatter.input[0], points.tensor, constants)
-    weight, bias = _folded(before, constants)
-    if weight.shape != (points.feature_size, len(bias)):
-        raise ModelFileError(
-            f'the pillar network takes {weight.shape[0]} numbers a point; input.features and '
-            f'input.channels of the card make {points.feature_size}'
-        )
+    weight, bias = _linear(before, constants, points)
     rest = _rest(model, scatter, len(bias), points)
     return PillarNetwork(weight, bias, scatter.output[0], rest)
 
@@ -76,6 +93,10 @@ def _check_sizes(graph: onnx.GraphProto, scatter: onnx.NodeProto, points: Points
                 f'the network scatters to {list(attribute.ints)} rows and columns; input.range_m '
                 f'and input.voxel_m of the card make {[rows, columns]}'
             )
+    _check_input(graph, points)
+
+
+def _check_input(graph: onnx.GraphProto, points: PointsInput) -> None:
     for value in graph.input:
         if value.name != points.tensor:
             continue
@@ -122,6 +143,18 @@ def _chain(
         nodes.insert(0, node)
         end = fed[0]
     return nodes
+
+
+def _linear(
+    nodes: list[onnx.NodeProto], constants: Mapping[str, Array], points: PointsInput
+) -> tuple[Array, Array]:
+    weight, bias = _folded(nodes, constants)
+    if weight.shape != (points.feature_size, len(bias)):
+        raise ModelFileError(
+            f'the pillar network takes {weight.shape[0]} numbers a point; input.features and '
+            f'input.channels of the card make {points.feature_size}'
+        )
+    return weight, bias
 
 
 def _folded(nodes: list[onnx.NodeProto], constants: Mapping[str, Array]) -> tuple[Array, Array]:

@@ -1,0 +1,185 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""From pillars to the inputs of a network: the grid seen from above, or the pillars themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from trt_engine.backend import Array
+from trt_engine.backend import Backend
+from trt_engine.backend import TensorInfo
+from trt_engine.errors import ModelFileError
+from trt_engine.lidar_card import PointsInput
+from trt_engine.lidar_model import PillarWeights
+from trt_engine.pillars import BirdsEye
+from trt_engine.pillars import PaddedPillars
+from trt_engine.pillars import PillarNet
+from trt_engine.pillars import Pillars
+
+Encoder = Callable[[Pillars], Array]
+
+
+class NetworkInputs(Protocol):
+    """What makes the inputs of one network of pillars."""
+
+    def __call__(self, pillars: Pillars) -> Mapping[str, Array]:
+        """Return the inputs by name; they are valid until the next call."""
+
+
+def open_inputs(
+    spec: PointsInput, weights: PillarWeights | None, network: Backend, encoder: Backend | None
+) -> NetworkInputs:
+    """Return what makes the inputs of a network.
+
+    Args:
+        spec: What the card says of the points.
+        weights: The network inside a pillar where it is known, to run it here.
+        network: Takes the grid seen from above, or the pillars where neither of the others is.
+        encoder: Runs the network inside a pillar where `weights` does not hold it.
+
+    Raises:
+        ModelFileError: The network has other inputs than the card says.
+    """
+    inputs = [info for info in network.tensors if info.mode == 'input']
+    if encoder is not None:
+        return GridInputs(spec, BackendEncoder(spec, encoder), inputs)
+    if weights is None:
+        return PillarInputs(spec, inputs)
+    net = PillarNet(weights.weight, weights.bias, spec.max_points)
+    return GridInputs(spec, net, inputs, channels=len(weights.bias))
+
+
+class GridInputs:
+    """For networks that take what an encoder makes of each pillar, laid out as seen from above."""
+
+    def __init__(
+        self,
+        spec: PointsInput,
+        encoder: Encoder,
+        inputs: Sequence[TensorInfo],
+        *,
+        channels: int | None = None,
+    ) -> None:
+        """Reserve the grid.
+
+        Args:
+            spec: What the card says of the points.
+            encoder: Gives (V, C) float32 for V pillars.
+            inputs: Those of the network; there must be one.
+            channels: What the encoder gives, where that is known.
+
+        Raises:
+            ModelFileError: The network has other inputs, or wants another grid.
+        """
+        columns, rows = spec.grid
+        wanted = f'[1, {channels or "C"}, {rows}, {columns}]'
+        shapes = ', '.join(f'{info.name} {list(info.shape)}' for info in inputs)
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise ModelFileError(f'the network takes {shapes}; wanted one grid {wanted}')
+        (info,) = inputs
+        batch, own, own_rows, own_columns = info.shape
+        same_size = own_rows in (-1, rows) and own_columns in (-1, columns)
+        if batch not in (-1, 1) or own < 1 or channels not in (None, own) or not same_size:
+            raise ModelFileError(
+                f'the network takes {shapes}; input.range_m and input.voxel_m of the card, and '
+                f'the network inside a pillar, make {wanted}'
+            )
+        self._name = info.name
+        self._encoder = encoder
+        self._grid = BirdsEye(spec, own)
+
+    def __call__(self, pillars: Pillars) -> Mapping[str, Array]:
+        """Return the grid, by the name of the network's input."""
+        return {self._name: self._grid(self._encoder(pillars), pillars.cells)}
+
+
+class PillarInputs:
+    """For networks that take the pillars themselves, with standard operators only."""
+
+    def __init__(self, spec: PointsInput, inputs: Sequence[TensorInfo]) -> None:
+        """Reserve the pillars.
+
+        Raises:
+            ModelFileError: The network has other inputs than the card names, or could not tell
+                rows without a pillar from pillars.
+        """
+        known = {info.name: info for info in inputs}
+        names = (spec.tensor, spec.places_tensor, spec.sizes_tensor, spec.count_tensor)
+        named = [name for name in names if name is not None]
+        if set(named) != set(known):
+            raise ModelFileError(
+                f'the network takes {", ".join(known)}; input.tensor, places_tensor, sizes_tensor '
+                f'and count_tensor of the card name {", ".join(named)}'
+            )
+        self._whole = known[spec.tensor].shape[0] > 0
+        if self._whole and spec.count_tensor is None and spec.sizes_tensor is None:
+            raise ModelFileError(
+                f'the network always takes {known[spec.tensor].shape[0]} pillars, and nothing '
+                'tells it how many are real; name input.count_tensor or input.sizes_tensor in '
+                'the card, or export it with a free number of pillars'
+            )
+        self._spec = spec
+        self._columns = spec.grid[0]
+        self._padded = PaddedPillars(spec)
+        self._types = {name: info.dtype for name, info in known.items()}
+
+    def __call__(self, pillars: Pillars) -> Mapping[str, Array]:
+        """Return the pillars, and what else of them the card names."""
+        spec, count = self._spec, len(pillars)
+        rows = spec.max_voxels if self._whole else count
+        inputs = {spec.tensor: self._padded(pillars)[:rows]}
+        if spec.places_tensor is not None:
+            inputs[spec.places_tensor] = _filled(pillars.places(self._columns), rows)
+        if spec.sizes_tensor is not None:
+            inputs[spec.sizes_tensor] = _filled(pillars.sizes, rows)
+        if spec.count_tensor is not None:
+            inputs[spec.count_tensor] = np.array([count])
+        types = self._types
+        return {name: array.astype(types[name], copy=False) for name, array in inputs.items()}
+
+
+class BackendEncoder:
+    """Runs the network inside a pillar through a backend of its own: what no PillarNet can be."""
+
+    def __init__(self, spec: PointsInput, backend: Backend) -> None:
+        """Reserve the pillars.
+
+        Raises:
+            ModelFileError: The encoder has other inputs or outputs than the card says.
+        """
+        inputs = [info for info in backend.tensors if info.mode == 'input']
+        outputs = [info for info in backend.tensors if info.mode == 'output']
+        if [info.name for info in inputs] != [spec.tensor] or len(outputs) != 1:
+            names = ', '.join(info.name for info in backend.tensors)
+            raise ModelFileError(
+                f'the encoder has {names}; wanted one input {spec.tensor!r} and one output'
+            )
+        self._backend = backend
+        self._spec = spec
+        self._output = outputs[0].name
+        self._whole = inputs[0].shape[0] > 0
+        self._padded = PaddedPillars(spec)
+
+    def __call__(self, pillars: Pillars) -> Array:
+        """Return (V, C) float32.
+
+        Raises:
+            InferenceError: The encoder failed.
+        """
+        count = len(pillars)
+        rows = self._spec.max_voxels if self._whole else count
+        output = self._backend.run({self._spec.tensor: self._padded(pillars)[:rows]})[self._output]
+        return output[:count].reshape(count, -1)
+
+
+def _filled(values: Array, rows: int) -> Array:
+    """Return as many rows, of zeros where there are no more values."""
+    out = np.zeros((rows, *values.shape[1:]), values.dtype)
+    out[: len(values)] = values
+    return out

@@ -1,0 +1,160 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""One point cloud in, boxes out: the path that node and evaluation share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
+import time
+
+import numpy as np
+
+from trt_engine.backend import Array
+from trt_engine.backend import Backend
+from trt_engine.card import Card
+from trt_engine.card import Thresholds
+from trt_engine.lidar_model import PillarWeights
+from trt_engine.pillar_inputs import open_inputs
+from trt_engine.pillars import PillarCounts
+from trt_engine.pillars import Pillarizer
+from trt_inference.boxes3d import Boxes3d
+from trt_inference.clouds import check_transform
+from trt_inference.clouds import CloudOptions
+from trt_inference.clouds import inside
+from trt_inference.clouds import move
+from trt_inference.clouds import Sweeps
+from trt_inference.decoders3d import open_decoder3d
+from trt_inference.point_view import PointReader
+from trt_inference.point_view import PointView
+
+_STANDING = np.eye(4)
+
+
+class LidarDetector:
+    """A lidar network with what comes before and after it; one thread at a time may call it.
+
+    It has the face of `pipeline.Detector`, for clouds.
+
+    Attributes:
+        card: The model card.
+        backend: What runs the network; whoever opened it closes it.
+        thresholds: What counts as a detection, from the next call on; at first the card's.
+        class_filter: Indices of the classes to report, from the next call on; None for all.
+        stages_ms: What the last call spent in preprocess (up to the inputs of the network, the
+            part inside the pillars included), inference and decode.
+        counts: Where the points of the last cloud went; None before the first.
+        dropped: Points of the last cloud that were no measurement.
+        cropped: Points of the last cloud that `options` cut away.
+        overflows: Clouds so far of which the network did not see every point in its range.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        backend: Backend,
+        weights: PillarWeights | None,
+        *,
+        encoder: Backend | None = None,
+        options: CloudOptions | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Prepare the buffers.
+
+        Args:
+            card: The model card.
+            backend: Runs the network, from the grid on, or from the pillars.
+            weights: The network inside a pillar, as `trt_engine.lidar_model` reads it.
+            encoder: Runs the network inside a pillar instead, where `weights` does not hold it.
+            options: What is done to clouds first.
+            clock: Seconds, for durations.
+
+        Raises:
+            CardError: The card is of no lidar network, or its head, outputs or options are not
+                what the decoder takes.
+            ModelFileError: The network has other inputs than the card says.
+        """
+        spec = card.points
+        self.card = card
+        self.backend = backend
+        self.thresholds: Thresholds = card.thresholds
+        self.class_filter: frozenset[int] | None = None
+        self.stages_ms: Mapping[str, float] = {'preprocess': 0.0, 'inference': 0.0, 'decode': 0.0}
+        self.counts: PillarCounts | None = None
+        self.dropped = 0
+        self.cropped = 0
+        self.overflows = 0
+        self._options = options or CloudOptions()
+        self._read = PointReader(spec)
+        lag = 3 + spec.channels.index('time_lag') if 'time_lag' in spec.channels else None
+        self._sweeps = Sweeps(spec.point_size, lag, self._options)
+        self._pillarize = Pillarizer(spec)
+        self._inputs = open_inputs(spec, weights, backend, encoder)
+        self._decode = open_decoder3d(card, spec)
+        self._clock = clock
+
+    def __call__(
+        self, view: PointView, transform: Array | None = None, pose: Array = _STANDING
+    ) -> Boxes3d:
+        """Return what is in one cloud.
+
+        Args:
+            view: The cloud.
+            transform: 4x4, from the frame of the cloud to that of the boxes; None where these
+                are the same.
+            pose: 4x4, from the frame of the boxes to one that does not move; matters where
+                several sweeps are accumulated.
+
+        Raises:
+            PointsError: The cloud lacks a field that the network needs, or a transform is none.
+            InferenceError: The network failed.
+            DecodeError: The outputs do not have the form that the card's head promises.
+        """
+        begun = self._clock()
+        points = self._points(view, transform, pose)
+        pillars = self._pillarize(points)
+        self.counts = pillars.counts
+        self.overflows += pillars.counts.overflow() is not None
+        # a network for any number of pillars need not bear none at all
+        inputs = self._inputs(pillars) if len(pillars) else None
+        prepared = self._clock()
+        outputs = None if inputs is None else self.backend.run(inputs)
+        inferred = self._clock()
+        boxes = Boxes3d.none() if outputs is None else self._decode(outputs, self.thresholds)
+        if self.class_filter is not None:
+            wanted = np.array(sorted(self.class_filter), np.int32)
+            boxes = boxes.select(np.isin(boxes.classes, wanted))
+        if self._options.ground_offset_m:
+            centers = boxes.centers.copy()
+            centers[:, 2] -= self._options.ground_offset_m
+            boxes = replace(boxes, centers=centers)
+        decoded = self._clock()
+        self.stages_ms = {
+            'preprocess': (prepared - begun) * 1e3,
+            'inference': (inferred - prepared) * 1e3,
+            'decode': (decoded - inferred) * 1e3,
+        }
+        return boxes
+
+    def forget(self) -> None:
+        """Forget earlier sweeps: what comes next has nothing to do with them."""
+        self._sweeps.clear()
+
+    def _points(self, view: PointView, transform: Array | None, pose: Array) -> Array:
+        """Return the points that count, in the frame of the boxes; z from the trained height."""
+        points = self._read(view)
+        self.dropped = self._read.dropped
+        if transform is not None:
+            check_transform(transform, 'the transform of the cloud')
+            move(points, transform)
+        keep = inside(points, self._options)
+        self.cropped = 0
+        if keep is not None:
+            self.cropped = len(keep) - int(np.count_nonzero(keep))
+            points = points.T[:, keep].T
+        stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
+        points = self._sweeps(points, stamp_ns, pose)
+        if self._options.ground_offset_m:
+            points[:, 2] += np.float32(self._options.ground_offset_m)
+        return points

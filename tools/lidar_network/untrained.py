@@ -1,0 +1,55 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of chance: networks that have the form and have learned nothing, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tools.lidar_network.onnx_file import Layer
+from tools.lidar_network.onnx_file import Weights
+
+
+def untrained(
+    chance: np.random.Generator,
+    heads: Mapping[str, int],
+    *,
+    features: int = 10,
+    pillar: int = 4,
+    channels: tuple[int, ...] = (6, 8, 10),
+    up: int = 5,
+) -> Weights:
+    """Return weights of chance.
+
+    Args:
+        chance: Where they come from.
+        heads: Output -> its channels.
+        features: Numbers of a decorated point.
+        pillar: Channels of a pillar.
+        channels: Of each block.
+        up: Channels to which the output of each block is brought.
+    """
+
+    def layer(*shape: int, stride: int = 1, axis: int = 0) -> Layer:
+        out = shape[axis]
+        return Layer(
+            chance.normal(0, 0.3, shape), chance.uniform(0.5, 2, out), chance.normal(size=out),
+            chance.normal(size=out), chance.uniform(0.5, 2, out), stride,
+        )  # fmt: skip
+
+    blocks, before = [], pillar
+    for count in channels:
+        first = layer(count, before, 3, 3, stride=2)
+        blocks.append((first, layer(count, count, 3, 3)))
+        before = count
+    ups = [
+        layer(count, up, 2**place, 2**place, stride=2**place, axis=1)
+        for place, count in enumerate(channels)
+    ]
+    ends = {
+        name: (chance.normal(0, 0.3, (count, up * len(channels), 1, 1)), chance.normal(size=count))
+        for name, count in heads.items()
+    }
+    return Weights(layer(features, pillar, axis=1), tuple(blocks), tuple(ups), ends)
