@@ -1,0 +1,67 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Says from the counters of clouds whether a lidar network sees all that it should."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trt_engine.health import Health
+from trt_engine.health import Level
+from trt_engine.pillars import PillarCounts
+
+
+@dataclass(frozen=True)
+class CloudCounts:
+    """The counters of a `LidarDetector` at one moment.
+
+    Attributes:
+        clouds: Clouds that were looked at.
+        overflows: Of these, clouds of which the network did not see every point in its range.
+        dropped: Points of the last cloud that were no measurement.
+        cropped: Points of the last cloud that the node was told to cut away.
+        last: Where the others went; None before the first cloud.
+    """
+
+    clouds: int = 0
+    overflows: int = 0
+    dropped: int = 0
+    cropped: int = 0
+    last: PillarCounts | None = None
+
+
+def points_health(now: CloudCounts, before: CloudCounts) -> Health:
+    """Judge what happened to the points of the clouds between two moments.
+
+    A cloud that overflows is a warning: what stands in the pillars beyond the cap, which are the
+    last in the order of cells, goes unseen.
+    """
+    last = now.last
+    if last is None:
+        return Health(Level.OK, 'no cloud yet')
+    values = {
+        'clouds that overflowed': str(now.overflows),
+        'points of the last cloud': str(last.points),
+        'no measurement': str(now.dropped),
+        'cropped': str(now.cropped),
+        'outside of the range': str(last.outside),
+        'beyond max_points of their pillar': str(last.over_points),
+        'in pillars beyond max_voxels': str(last.over_voxels),
+        'seen by the network': str(last.kept),
+        'pillars': str(last.voxels),
+        'pillars beyond max_voxels': str(last.voxels_dropped),
+    }
+    overflows, clouds = now.overflows - before.overflows, now.clouds - before.clouds
+    if overflows:
+        told = last.overflow() or 'not the last one'
+        return Health(
+            Level.WARN, f'{overflows} of {clouds} clouds hold more than the network: {told}', values
+        )
+    if clouds and not last.kept:
+        return Health(
+            Level.WARN,
+            f'the network saw none of {last.points} points: {last.outside} are outside of its '
+            'range; are frame and units those of the card?',
+            values,
+        )
+    return Health(Level.OK, f'{last.kept} points in {last.voxels} pillars', values)

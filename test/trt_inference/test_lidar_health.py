@@ -1,0 +1,59 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a lidar network was not shown is in the diagnostics, with the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from trt_engine.health import Level
+from trt_engine.pillars import PillarCounts
+from trt_inference.lidar_health import CloudCounts
+from trt_inference.lidar_health import points_health
+
+WELL = PillarCounts(
+    points=100, outside=30, over_points=0, over_voxels=0, kept=70, voxels=20, voxels_dropped=0
+)
+MUCH = PillarCounts(
+    points=100, outside=30, over_points=7, over_voxels=3, kept=60, voxels=20, voxels_dropped=2
+)
+NONE = replace(WELL, outside=100, kept=0, voxels=0)
+BEFORE = CloudCounts(clouds=10, overflows=4, last=WELL)
+
+
+@pytest.mark.parametrize(
+    ('now', 'level', 'text'),
+    [
+        (CloudCounts(), Level.OK, 'no cloud yet'),
+        (CloudCounts(12, 4, last=WELL), Level.OK, '70 points in 20 pillars'),
+        (
+            CloudCounts(15, 6, last=MUCH),
+            Level.WARN,
+            '2 of 5 clouds hold more than the network: of 100 points, 2 of 20 pillars with 3 '
+            'points are beyond max_voxels; 7 points are beyond max_points of their pillar',
+        ),
+        (
+            CloudCounts(15, 6, last=WELL),
+            Level.WARN,
+            '2 of 5 clouds hold more than the network: not the last one',
+        ),
+        (CloudCounts(10, 4, last=MUCH), Level.OK, '60 points in 20 pillars'),
+        (
+            CloudCounts(11, 4, last=NONE),
+            Level.WARN,
+            'the network saw none of 100 points: 100 are outside of its range; are frame and '
+            'units those of the card?',
+        ),
+    ],
+    ids=['none', 'well', 'much', 'was much', 'no news', 'nothing in range'],
+)
+def test_judgement(now, level, text):
+    health = points_health(now, BEFORE)
+    assert (health.level, health.message) == (level, text)
+
+
+def test_every_number_is_there():
+    values = points_health(CloudCounts(15, 6, 11, 12, MUCH), BEFORE).values
+    assert list(values.values()) == ['6', '100', '11', '12', '30', '7', '3', '60', '20', '2']
