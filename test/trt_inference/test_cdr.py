@@ -1,6 +1,6 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Our image messages, read back by an independent deserializer."""
+"""Our images and clouds, read back by an independent deserializer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from rosbags.typesys import get_typestore
 from rosbags.typesys import Stores
 
 from trt_engine.errors import ImageError
+from trt_engine.errors import PointsError
 from trt_inference.cdr import read_stamp_ns
 from trt_inference.cdr import restamp
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
+from trt_inference.cdr import serialize_points
+from trt_inference.point_view import view_points
 
 STAMP_NS = 1_700_000_000_123_456_789
 FRAMES = ['', 'c', 'cam', 'camera', 'optical_frame', 'Kamera vorn: grün']
@@ -61,6 +64,43 @@ def test_compressed_image_reads_back(types, frame_id, format):
     got = types.deserialize_cdr(serialized, 'sensor_msgs/msg/CompressedImage')
     assert got.header.stamp.sec * 10**9 + got.header.stamp.nanosec == STAMP_NS
     assert (got.header.frame_id, got.format, got.data.tobytes()) == (frame_id, format, data)
+
+
+@pytest.mark.parametrize('frame_id', FRAMES)
+@pytest.mark.parametrize('fields', [('x', 'y', 'z'), ('x', 'y', 'z', 'intensity', 'ring'), ()])
+@pytest.mark.parametrize('count', [0, 1, 7])
+def test_cloud_reads_back(types, frame_id, fields, count):
+    kind = 'sensor_msgs/msg/PointCloud2'
+    points = np.random.default_rng(0).normal(size=(count, len(fields))).astype(np.float32)
+    serialized = serialize_points(STAMP_NS, frame_id, points, fields)
+    got = types.deserialize_cdr(serialized, kind)
+    assert got.header.stamp.sec * 10**9 + got.header.stamp.nanosec == STAMP_NS
+    assert (got.header.frame_id, got.height, got.width) == (frame_id, 1, count)
+    assert [(f.name, f.offset, f.datatype, f.count) for f in got.fields] == [
+        (name, 4 * place, 7, 1) for place, name in enumerate(fields)
+    ]
+    size = 4 * len(fields)
+    assert (got.point_step, got.row_step) == (size, size * count)
+    assert (got.is_bigendian, got.is_dense) == (False, True)
+    assert got.data.tobytes() == points.tobytes()
+    assert bytes(types.serialize_cdr(got, kind)).startswith(serialized)
+
+
+def test_cloud_is_what_we_read_ourselves_nan_and_all():
+    points = np.array([[1, 2, 3, 0.5], [np.nan, 0, 0, 0]], np.float32).T.copy().T
+    view = view_points(serialize_points(STAMP_NS, 'lidar', points, ('x', 'y', 'z', 'intensity')))
+    assert (view.stamp_sec, view.stamp_nanosec) == (1_700_000_000, 123_456_789)
+    assert not view.is_dense
+    read = np.concatenate([view.columns[name] for name in ('x', 'y', 'z', 'intensity')]).T
+    assert read.tobytes() == points.tobytes()
+
+
+@pytest.mark.parametrize(
+    'points', [np.zeros((2, 3), np.float32), np.zeros((2, 4)), np.zeros(4, np.float32)]
+)
+def test_cloud_refuses_other_arrays(points):
+    with pytest.raises(PointsError, match=r'of shape .* wanted float32 of shape \(points, 4\)'):
+        serialize_points(0, 'lidar', points, ('x', 'y', 'z', 'intensity'))
 
 
 @pytest.mark.parametrize('little_endian', [True, False])

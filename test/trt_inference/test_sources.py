@@ -359,3 +359,25 @@ def test_a_file_that_may_not_be_read(tmp_path, name):
     path.chmod(0)
     with pytest.raises(SourceError, match='this user may not read it'):
         open_source(str(path))
+
+
+def test_a_folder_of_clouds_is_played_in_the_order_of_its_names(tmp_path):
+    for name in ('sweep10.bin', 'sweep2.bin', 'sweep1.bin'):
+        number = float(name.removeprefix('sweep').removesuffix('.bin'))
+        (tmp_path / name).write_bytes(np.full((3, 4), number, np.float32).tobytes())
+    (tmp_path / 'sweep3.bin').write_bytes(b'cut short')
+    told = []
+    source = open_source(str(tmp_path), frame_rate=10.0, warn=told.append)
+    assert (source.summary, source.live, source.topics) == (
+        f'4 clouds of {tmp_path.name}/', False, {},
+    )  # fmt: skip
+    for _ in range(2):
+        sweeps = list(source)
+        assert [each.t_ns for each in sweeps] == [0, 100 * MS, 200 * MS]
+        assert [each.cloud.points[0, 0] for each in sweeps] == [1, 2, 10]
+    assert len(told) == 1
+    assert 'sweep3.bin: 9 bytes; wanted 16' in told[0]
+    one = open_source(str(tmp_path / 'sweep1.bin'))
+    assert (one.summary, len(list(one))) == ('1 cloud of sweep1.bin', 1)
+    with pytest.raises(SourceError, match='none of 1 clouds could be read'):
+        list(open_source(str(tmp_path / 'sweep3.bin'), warn=told.append))

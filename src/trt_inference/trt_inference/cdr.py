@@ -1,19 +1,22 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages as the bytes that go over the wire (little-endian CDR), and stamps in them."""
+"""Images and clouds as the bytes that go over the wire (little-endian CDR), and stamps in them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import struct
 
 import numpy as np
 
 from trt_engine.backend import Array
 from trt_engine.errors import ImageError
+from trt_engine.errors import PointsError
 
 _LITTLE_ENDIAN = b'\x00\x01\x00\x00'
 _STAMP = slice(4, 12)
 _NSEC = 1_000_000_000
+_FLOAT32 = 7  # of sensor_msgs/PointField
 
 
 def serialize_image(stamp_ns: int, frame_id: str, pixels: Array) -> bytes:
@@ -45,6 +48,38 @@ def serialize_compressed_image(stamp_ns: int, frame_id: str, format: str, data: 
     _append_string(head, format)
     _append(head, '<I', len(data))
     return b''.join((head, data))
+
+
+def serialize_points(stamp_ns: int, frame_id: str, points: Array, fields: Sequence[str]) -> bytes:
+    """Return a sensor_msgs/PointCloud2 of one row.
+
+    Args:
+        stamp_ns: Time of the sweep.
+        frame_id: Coordinate frame of the points.
+        points: (N, fields) float32.
+        fields: Names of the columns, such as x, y, z, intensity.
+
+    Raises:
+        PointsError: The array has another shape or dtype.
+    """
+    if points.ndim != 2 or points.shape[1] != len(fields) or points.dtype != np.float32:
+        raise PointsError(
+            f'cannot send {points.dtype} of shape {points.shape} as a cloud of '
+            f'{", ".join(fields)}; wanted float32 of shape (points, {len(fields)})'
+        )
+    head = _header(stamp_ns, frame_id)
+    _append(head, '<II', 1, len(points))  # height, width
+    _append(head, '<I', len(fields))
+    for place, name in enumerate(fields):
+        _append_string(head, name)
+        _append(head, '<I', place * points.itemsize)
+        _append(head, '<B', _FLOAT32)
+        _append(head, '<I', 1)
+    _append(head, '<B', 0)  # is_bigendian
+    _append(head, '<II', len(fields) * points.itemsize, points.nbytes)  # point_step, row_step
+    _append(head, '<I', points.nbytes)
+    is_dense = bool(np.isfinite(points).all())
+    return b''.join((head, np.ascontiguousarray(points, '<f4').data, bytes((is_dense,))))
 
 
 def read_stamp_ns(message: bytes) -> int:

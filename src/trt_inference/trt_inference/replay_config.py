@@ -18,14 +18,16 @@ class ReplayConfig:
     """Parameters of the replay node; all are read once, at the start."""
 
     source: str = setting(
-        '', 'What to play: rosbag2, folder of pictures, picture, video file, /dev/videoN.'
+        '',
+        'What to play: rosbag2, picture or folder of pictures, point cloud (.bin, .pcd) or folder '
+        'of them, video file, /dev/videoN.',
     )
     rate: float = setting(
         1.0, 'Speed: 2.0 is twice as fast; a camera has its own.', minimum=0.01, maximum=100.0
     )
     loop: bool = setting(False, 'Begin again at the end, until stopped.')
     frame_rate: float = setting(
-        15.0, 'Frames per second of pictures, and of a video that does not say.',
+        15.0, 'Frames per second of pictures and clouds, and of a video that does not say.',
         minimum=0.01, maximum=1000.0,
     )  # fmt: skip
     transport: str = setting(
@@ -39,6 +41,8 @@ class ReplayConfig:
         'camera_info', 'Topic of their CameraInfo, which knows the size only; empty for none.'
     )
     frame_id: str = setting('camera', 'Coordinate frame of pictures, video and camera.')
+    points_topic: str = setting('points', 'Topic of point clouds, as sensor_msgs/PointCloud2.')
+    points_frame_id: str = setting('lidar', 'Coordinate frame of point clouds.')
     topics: tuple[str, ...] = setting(
         (), 'Topics of a bag to play; empty for every image, CameraInfo and PointCloud2.'
     )
@@ -50,7 +54,9 @@ class ReplayConfig:
         False, 'Publish /clock for nodes with use_sim_time: the time of the recording.'
     )
     wait_for_subscribers_s: float = setting(
-        10.0, 'Longest wait for a subscriber of an image (of a bag without: any) before starting.',
+        10.0,
+        'Longest wait for a subscriber of an image or cloud (of a bag without images: any) before '
+        'starting.',
         minimum=0.0, maximum=3600.0,
     )  # fmt: skip
     reliability: str = setting(

@@ -1,6 +1,6 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The replay node: publishes a recording, pictures, a video or a camera when each item is due."""
+"""The replay node: publishes recordings, pictures, clouds, video or camera as they are due."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
+from sensor_msgs.msg import PointCloud2
 
 from trt_engine.conversions import declare
 from trt_engine.errors import ConfigError
@@ -34,16 +35,19 @@ from trt_inference.cdr import read_stamp_ns
 from trt_inference.cdr import restamp
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
+from trt_inference.cdr import serialize_points
 from trt_inference.replay_config import ReplayConfig
 from trt_inference.schedule import play
 from trt_inference.schedule import Played
 from trt_inference.schedule import Schedule
 from trt_inference.schedule import StampShift
+from trt_inference.sources import CloudSource
 from trt_inference.sources import IMAGE_TYPES
 from trt_inference.sources import open_source
 from trt_inference.sources import Picture
 from trt_inference.sources import Recorded
 from trt_inference.sources import Source
+from trt_inference.sources import Sweep
 
 _NSEC = 1_000_000_000
 _DEPTH = 10
@@ -75,16 +79,19 @@ class ReplayNode(Node):  # type: ignore[misc]
         self._quality = QoSProfile(
             depth=_DEPTH, reliability=QoSReliabilityPolicy[config.reliability.upper()]
         )
-        self._publishers_of_images: list[Publisher] = []
+        self._awaited: list[Publisher] = []
         self._recorded = self._recorded_publishers(self.source)
-        self._raw = self._compressed = self._info = None
-        if not self.source.topics:
+        self._raw = self._compressed = self._info = self._points = None
+        if isinstance(self.source, CloudSource):
+            self._points = self._create(PointCloud2, config.points_topic)
+            self._awaited.append(self._points)
+        elif not self.source.topics:
             if config.transport in ('raw', 'both'):
                 self._raw = self._create(Image, config.image_topic)
-                self._publishers_of_images.append(self._raw)
+                self._awaited.append(self._raw)
             if config.transport in ('compressed', 'both'):
                 self._compressed = self._create(CompressedImage, f'{config.image_topic}/compressed')
-                self._publishers_of_images.append(self._compressed)
+                self._awaited.append(self._compressed)
             if config.camera_info_topic:
                 self._info = self._create(CameraInfo, config.camera_info_topic)
         self._clock_publisher = self._create(Clock, '/clock') if config.publish_clock else None
@@ -124,7 +131,17 @@ class ReplayNode(Node):  # type: ignore[misc]
             return lambda: publisher.publish(data)
         if self._clock_publisher is not None:
             due_ns = self._clock_zero_ns + played.t_ns
+        if isinstance(item, Sweep):
+            return self._prepare_sweep(item, due_ns)
         return self._prepare_picture(item, due_ns)
+
+    def _prepare_sweep(self, sweep: Sweep, stamp_ns: int) -> Callable[[], None]:
+        publisher, cloud = self._points, sweep.cloud
+        assert publisher is not None
+        message = serialize_points(
+            stamp_ns, self._config.points_frame_id, cloud.points, cloud.fields
+        )  # fmt: skip
+        return lambda: publisher.publish(message)
 
     def _prepare_picture(self, picture: Picture, stamp_ns: int) -> Callable[[], None]:
         frame_id = self._config.frame_id
@@ -176,7 +193,7 @@ class ReplayNode(Node):  # type: ignore[misc]
     def _wait_for_subscribers(
         self, executor: SingleThreadedExecutor, told_to_stop: Callable[[], bool]
     ) -> None:
-        awaited = self._publishers_of_images or [each for each, _ in self._recorded.values()]
+        awaited = self._awaited or [each for each, _ in self._recorded.values()]
         names = ', '.join(each.topic_name for each in awaited)
         log = self.get_logger()
         log.info(f'{self.source.summary}; publishing {names}')
@@ -216,7 +233,7 @@ class ReplayNode(Node):  # type: ignore[misc]
             first_field = next(iter(message_class.get_fields_and_field_types().values()), '')
             publishers[topic] = publisher, first_field == 'std_msgs/Header'
             if kind in IMAGE_TYPES:
-                self._publishers_of_images.append(publisher)
+                self._awaited.append(publisher)
         return publishers
 
     def _create(self, message_class: Any, topic: str) -> Publisher:

@@ -1,9 +1,11 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be replayed: a rosbag2, a folder of pictures, a picture, a video file, a camera."""
+"""What can be replayed: a rosbag2, pictures, point clouds, a video file, a camera."""
 
 from __future__ import annotations
 
+from abc import ABC
+from abc import abstractmethod
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -25,6 +27,9 @@ import numpy as np
 
 from trt_engine.backend import Array
 from trt_engine.errors import SourceError
+from trt_inference.cloud_files import Cloud
+from trt_inference.cloud_files import CLOUD_SUFFIXES
+from trt_inference.cloud_files import read_cloud
 
 BAG_SUFFIXES = ('.db3', '.mcap')
 VIDEO_SUFFIXES = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
@@ -72,7 +77,15 @@ class Picture:
         return 'jpeg', data.tobytes()
 
 
-Item = Recorded | Picture
+@dataclass(frozen=True)
+class Sweep:
+    """A point cloud of a folder; `t_ns` is the time since the first."""
+
+    t_ns: int
+    cloud: Cloud
+
+
+Item = Recorded | Picture | Sweep
 Warn = Callable[[str], object]
 
 
@@ -85,7 +98,7 @@ class Source(Protocol):
 
     @property
     def topics(self) -> Mapping[str, str]:
-        """Return the topics of a recording with their types; empty for pictures."""
+        """Return the topics of a recording with their types; empty for what was not recorded."""
 
     @property
     def period_ns(self) -> int:
@@ -113,9 +126,9 @@ def open_source(
     """Open what is there.
 
     Args:
-        uri: A rosbag2 folder, .db3 or .mcap file; a picture or folder of pictures; a video file;
-            /dev/videoN or its bare number.
-        frame_rate: Frames per second of pictures, and of a video that does not say.
+        uri: A rosbag2 folder, .db3 or .mcap file; a picture or folder of pictures; a point cloud
+            or folder of point clouds; a video file; /dev/videoN or its bare number.
+        frame_rate: Frames per second of pictures and clouds, and of a video that does not say.
         topics: Topics of a bag to play; empty for all that carry SENSOR_TYPES.
         warn: Told once about each thing that is left out.
 
@@ -124,7 +137,7 @@ def open_source(
     """
     if not uri:
         raise SourceError(
-            'no source given; wanted a rosbag2, picture, folder of pictures, video file or '
+            'no source given; wanted a rosbag2, pictures or point clouds, a video file or '
             '/dev/videoN; set the parameter `source`'
         )
     period_ns = round(_NSEC / frame_rate)
@@ -142,12 +155,14 @@ def open_source(
             return BagSource(path, period_ns, topics)
         if suffix in PICTURE_SUFFIXES:
             return PictureSource([path], period_ns, warn)
+        if suffix in CLOUD_SUFFIXES:
+            return CloudSource([path], period_ns, warn)
         if suffix in VIDEO_SUFFIXES:
             return VideoSource(path, period_ns)
     raise SourceError(
         f'{path}: cannot play a file that ends in {suffix!r}; wanted a bag '
-        f'({" ".join(BAG_SUFFIXES)}), a video ({" ".join(VIDEO_SUFFIXES)}) or a picture '
-        f'({" ".join(PICTURE_SUFFIXES)})'
+        f'({" ".join(BAG_SUFFIXES)}), a video ({" ".join(VIDEO_SUFFIXES)}), a picture '
+        f'({" ".join(PICTURE_SUFFIXES)}) or a point cloud ({" ".join(CLOUD_SUFFIXES)})'
     )
 
 
@@ -207,11 +222,12 @@ class BagSource:
                 yield Recorded(t_ns, connection.topic, connection.msgtype, data)
 
 
-class PictureSource:
-    """Pictures at a steady rate; one that cannot be read is left out, with one warning."""
+class _Files(ABC):
+    """Files at a steady rate; one that cannot be read is left out, with one warning."""
 
     live = False
     topics: Mapping[str, str] = {}
+    noun = ''
 
     def __init__(self, paths: Sequence[Path], period_ns: int, warn: Warn) -> None:
         self.period_ns = period_ns
@@ -219,28 +235,51 @@ class PictureSource:
         self._paths = tuple(paths)
         self._warn = warn
         where = paths[0].name if len(paths) == 1 else f'{paths[0].parent.name}/'
-        self.summary = f'{len(paths)} picture{"s" * (len(paths) > 1)} of {where}'
+        self.summary = f'{len(paths)} {self.noun}{"s" * (len(paths) > 1)} of {where}'
+
+    @abstractmethod
+    def _read(self, path: Path, t_ns: int) -> Item:
+        """Return what is in a file; OSError and SourceError leave it out."""
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield the pictures in the order of their names."""
+        """Yield what is in the files in the order of their names."""
         shown = 0
         for path in self._paths:
             if path in self.skipped:
                 continue
             try:
-                data, pixels = _read_picture(path)
+                item = self._read(path, shown * self.period_ns)
             except (OSError, SourceError) as exc:
                 self.skipped.append(path)
                 self._warn(f'{exc}; left out ({len(self.skipped)} of {len(self._paths)} so far)')
                 continue
-            format = _FORMATS.get(path.suffix.lower(), '')
-            yield Picture(shown * self.period_ns, pixels, data if format else None, format)
+            yield item
             shown += 1
         if not shown:
             raise SourceError(
-                f'{self._paths[0]}: none of {len(self._paths)} pictures could be read; '
+                f'{self._paths[0]}: none of {len(self._paths)} {self.noun}s could be read; '
                 'wanted at least one that is whole'
             )
+
+
+class PictureSource(_Files):
+    """Pictures, as OpenCV decodes them."""
+
+    noun = 'picture'
+
+    def _read(self, path: Path, t_ns: int) -> Item:
+        data, pixels = _read_picture(path)
+        format = _FORMATS.get(path.suffix.lower(), '')
+        return Picture(t_ns, pixels, data if format else None, format)
+
+
+class CloudSource(_Files):
+    """Point clouds, as `cloud_files` reads them."""
+
+    noun = 'cloud'
+
+    def _read(self, path: Path, t_ns: int) -> Item:
+        return Sweep(t_ns, read_cloud(path))
 
 
 class VideoSource:
@@ -348,6 +387,8 @@ def _open_folder(path: Path, period_ns: int, topics: Sequence[str], warn: Warn) 
     pictures = [each for each in files if each.suffix.lower() in PICTURE_SUFFIXES]
     if pictures:
         return PictureSource(pictures, period_ns, warn)
+    if clouds := [each for each in files if each.suffix.lower() in CLOUD_SUFFIXES]:
+        return CloudSource(clouds, period_ns, warn)
     if bags := [each for each in files if each.suffix.lower() in BAG_SUFFIXES]:
         raise SourceError(
             f'{path}: a bag without metadata.yaml, so its recording was cut short; play its file '
@@ -355,7 +396,7 @@ def _open_folder(path: Path, period_ns: int, topics: Sequence[str], warn: Warn) 
         )
     raise SourceError(
         f'{path}: {len(files)} files in the folder, but neither a rosbag2 (metadata.yaml) nor a '
-        f'picture ({" ".join(PICTURE_SUFFIXES)})'
+        f'picture ({" ".join(PICTURE_SUFFIXES)}) or point cloud ({" ".join(CLOUD_SUFFIXES)})'
     )
 
 
