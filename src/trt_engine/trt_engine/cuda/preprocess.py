@@ -188,7 +188,15 @@ class FramePlan:
         Raises:
             InferenceError: CUDA refused them.
         """
+        self.upload(stream)
+        self.convert(stream)
+
+    def upload(self, stream: Stream) -> None:
+        """Put the copy into a stream; see `enqueue`."""
         self._frame.upload(stream)
+
+    def convert(self, stream: Stream) -> None:
+        """Put the kernel into a stream; see `enqueue`."""
         self._kernel.launch(stream, self._grid, _BLOCK, self._given)
 
 
