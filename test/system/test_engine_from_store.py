@@ -232,6 +232,21 @@ def test_an_engine_of_the_store_sees_what_onnx_runtime_sees(
     assert level == 0
     assert 'with an engine built 2026-01-31T12:00:00Z of exactly these ingredients' in message
     assert values['engine key'] == entry.key
+    assert values['pipeline'] == 'gpu'
+
+
+@pytest.mark.parametrize('memory', ['mapped', 'copied'])
+def test_the_way_of_a_frame_is_the_users_choice(
+    put_engine, start, detect, wanted, diagnostics, wait_until, memory
+):
+    put_engine()
+    running = start(
+        pipeline='gpu', frame_memory=memory, spin_wait=True, cpu_affinity="'0'",
+        realtime_priority=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
+    wait_until(lambda: diagnostics()[1], 'diagnostics', 10, running)
+    assert diagnostics()[2]['pipeline'] == 'gpu'
 
 
 def test_without_engine_and_builder_configure_fails_with_the_command(

@@ -25,8 +25,10 @@ from trt_engine.cuda.memory import Graph
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.preprocess import FramePlan
+from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import InferenceError
 from trt_engine.preprocess import as_taken
+from trt_inference.decoders import GpuDecoder
 from trt_inference.decoders import open_decoder
 from trt_inference.detections import Detections
 from trt_inference.pipeline import Picture
@@ -83,10 +85,17 @@ class GpuDetector:
             clock: Seconds, for durations.
 
         Raises:
+            BackendUnavailableError: The head has no decoder for the GPU.
             CardError: The card's head is unknown, or its outputs or options are not what it takes.
             DecodeError: The outputs do not have the form that the card's head promises.
             InferenceError: The engine takes other inputs than the card says.
         """
+        decoder = open_decoder(card)
+        if not isinstance(decoder, GpuDecoder):
+            raise BackendUnavailableError(
+                f'the decoder of head.type {card.head.type} has no readouts, which say how the GPU '
+                'does its work; it runs on the CPU'
+            )
         self.card = card
         self.backend = backend
         self.in_flight = in_flight
@@ -112,7 +121,7 @@ class GpuDetector:
         self._check_inputs(shapes)
         backend.prepare(shapes)
         outputs = {name: each.host for name, each in backend.memory.items() if name not in shapes}
-        self._readouts = open_decoder(card).readouts(outputs)
+        self._readouts = decoder.readouts(outputs)
 
     def __call__(self, pixels: Array, encoding: str) -> Detections:
         """Return what is in one image, in its own pixels.

@@ -17,7 +17,6 @@ from typing import Any
 
 from diagnostic_updater import DiagnosticStatusWrapper
 from diagnostic_updater import Updater
-import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.exceptions import NameValidationException
@@ -73,8 +72,13 @@ from trt_inference.engines import model_elsewhere
 from trt_inference.engines import open_engine
 from trt_inference.engines import put_away
 from trt_inference.engines import without_engine
+from trt_inference.loading import CameraDetector
+from trt_inference.loading import Loaded
 from trt_inference.overlay import draw
-from trt_inference.pipeline import Detector
+from trt_inference.realtime import calm_collector
+from trt_inference.realtime import pin_thread
+from trt_inference.realtime import raise_priority
+from trt_inference.realtime import wake_collector
 from trt_inference.throttle import Throttle
 from trt_inference.worker import Result
 from trt_inference.worker import Worker
@@ -95,8 +99,13 @@ class _Loaded:
     card: Card
     choice: Choice
     backend: Backend
-    detector: Detector
+    network: Loaded
     engine: Entry | None
+
+    @property
+    def detector(self) -> CameraDetector:
+        """Return what looks at images."""
+        return self.network.detector
 
     @property
     def label(self) -> str:
@@ -253,8 +262,9 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             publish=self._publish,
             on_error=self._report_error,
             on_crash=self._on_crash,
+            on_start=self._prepare_thread,
         )
-        self._worker.max_age_ms = self._config.max_age_ms
+        self._tell_worker()
         result = super().on_activate(state)
         for topics in self._topics:
             topics.label_info.publish(
@@ -265,6 +275,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 )
             )
         self._judged = [health.Counts(time.monotonic()) for _ in self._streams]
+        calm_collector()
         self._worker.start()
         quality = QoSProfile(
             depth=self._config.depth,
@@ -315,21 +326,14 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             backend = open_engine(card, engine)
         else:
             backend = open_backend(choice.name, resolve_model(card), threads=config.threads)
-        try:
-            detector = Detector(card, backend)
-            detector.thresholds = config.thresholds(card)
-            detector.class_filter = config.class_filter(card)
-            # The first run allocates; it also shows now rather than at the first frame whether
-            # the network's outputs are what the card's head promises.
-            detector(np.zeros((card.input.height, card.input.width, 3), np.uint8), 'bgr8')
-        except PerceptionError:
-            backend.close()
-            raise
-        self._loaded = _Loaded(card, choice, backend, detector, engine)
+        network = Loaded(card, backend, config)
+        self._loaded = _Loaded(card, choice, backend, network, engine)
         log = self.get_logger()
         if self._fell_back(choice):
             log.warning(f'{choice.name}: {choice.reason}')
-        log.info(f'configured {card.name} on {backend.identity}')
+        if network.remark:
+            log.warning(network.remark)
+        log.info(f'configured {card.name} on {backend.identity}, pipeline {network.pipeline}')
 
     # --- an engine that is not there yet -------------------------------------------------------
 
@@ -392,6 +396,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             return
         self._worker.stop()
         self._worker = None
+        wake_collector()
         for stream in self._streams:
             self._updater.removeByName(self._task_name(stream))
 
@@ -403,7 +408,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 self.destroy_lifecycle_publisher(publisher)
         self._topics = []
         if self._loaded is not None:
-            self._loaded.backend.close()
+            self._loaded.network.close()
             self._loaded = None
             self._failure = 'not configured'
 
@@ -413,7 +418,22 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             self._waiting = None
             self._failure = 'not configured'
 
-    # --- frames: these three run in the worker's thread ----------------------------------------
+    def _tell_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.max_age_ms = self._config.max_age_ms
+            self._worker.max_batch_wait_ms = self._config.max_batch_wait_ms
+
+    # --- frames: these four run in the worker's thread ----------------------------------------
+
+    def _prepare_thread(self) -> None:
+        for prepare in (
+            partial(pin_thread, self._config.cores()),
+            partial(raise_priority, self._config.realtime_priority),
+        ):
+            try:
+                prepare()
+            except ConfigError as exc:
+                self.get_logger().warning(f'the inference thread runs without: {exc}')
 
     def _publish(self, result: Result) -> None:
         assert self._loaded is not None
@@ -484,9 +504,8 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 self._loaded.detector.class_filter = class_filter
         except ConfigError as exc:
             return SetParametersResult(successful=False, reason=str(exc))
-        if self._worker is not None:
-            self._worker.max_age_ms = config.max_age_ms
         self._config = config
+        self._tell_worker()
         return SetParametersResult(successful=True)
 
     # --- diagnostics ---------------------------------------------------------------------------
@@ -505,6 +524,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 self._fell_back(self._loaded.choice),
                 self._loaded.backend.identity,
                 self._loaded.card.name,
+                str(self._loaded.network),
                 '' if engine is None else engine.key,
             ),
         )
