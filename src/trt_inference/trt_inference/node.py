@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from diagnostic_updater import DiagnosticStatusWrapper
 from diagnostic_updater import Updater
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
+from rclpy.exceptions import InvalidNodeNameException
 from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException
 from rclpy.executors import SingleThreadedExecutor
@@ -32,6 +34,7 @@ from rclpy.qos import QoSProfile
 from rclpy.qos import QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
+from rclpy.utilities import remove_ros_args
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CompressedImage
@@ -145,9 +148,9 @@ class _Topics:
 class InferenceNode(LifecycleNode):  # type: ignore[misc]
     """Turns the images of one or several cameras into detections."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, name: str = 'inference', **kwargs: Any) -> None:
         """Declare parameters; nothing is loaded or subscribed before `configure`."""
-        super().__init__('inference', **kwargs)
+        super().__init__(name, **kwargs)
         self.crash: BaseException | None = None
         self._config = declare(self, InferenceConfig)
         self._loaded: _Loaded | None = None
@@ -552,28 +555,48 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
 
 
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
-    """Run the node until it is told to stop; return its exit status."""
+    """Run the nodes until they are told to stop; return the exit status."""
+    words = sys.argv if args is None else args
+    names = _parser().parse_args(remove_ros_args(words)[1:]).nodes
+    if len(set(names)) < len(names):
+        print(f'inference: --nodes {" ".join(names)}; wanted each name once', file=sys.stderr)
+        return 2
     # A signal that shut ROS down at once would do so in the middle of a transition.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = None
+    rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+    nodes: list[InferenceNode] = []
     try:
-        node = InferenceNode()
-        node.autostart()
         executor = SingleThreadedExecutor()
-        executor.add_node(node)
+        for name in names:
+            nodes.append(InferenceNode(name))
+            executor.add_node(nodes[-1])
+        for node in nodes:
+            node.autostart()
         while not told_to_stop():
             executor.spin_once(timeout_sec=_LOOK_UP_S)
     except ExternalShutdownException:
         pass  # after a defect in the inference thread
-    except PerceptionError as exc:
+    except (PerceptionError, InvalidNodeNameException) as exc:
         print(f'inference: {exc}', file=sys.stderr)
         return 1
     finally:
-        if node is not None:
+        for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
         told_to_stop.ignore()
-    return 1 if node is not None and node.crash is not None else 0
+    return 1 if any(node.crash is not None for node in nodes) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='inference', description=InferenceNode.__doc__)
+    parser.add_argument(
+        '--nodes',
+        nargs='+',
+        default=['inference'],
+        metavar='NAME',
+        help='several nodes in one process, each with a network and parameters of its own: on the '
+        'GPU they run side by side and share what CUDA and TensorRT take of the memory',
+    )
+    return parser
 
 
 if __name__ == '__main__':
