@@ -206,7 +206,7 @@ def test_an_image_that_cannot_be_read_costs_no_memory(make_detector):
 
 def test_no_memory_for_a_frame_is_an_error_and_takes_none(make_detector, fake_cuda, monkeypatch):
     detector, reference = make_detector()
-    monkeypatch.setattr(fake_cuda, 'LARGEST', FRAME.nbytes - 1)
+    monkeypatch.setattr(fake_cuda, 'LARGEST', FRAME.nbytes // 2)
     for _ in range(3):
         with pytest.raises(InferenceError, match='out of memory'):
             detector(FRAME, 'bgr8')
@@ -271,4 +271,42 @@ def test_a_real_network_gives_the_detections_of_the_cpu_path(
 
 def test_an_engine_for_any_number_of_images_takes_one(make_detector, tmp_path):
     detector, reference = make_detector(model=make_network(tmp_path / 'net.onnx', batch='N'))
+    same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))
+
+
+def test_a_frame_is_brought_to_the_gpu_while_it_works_on_the_one_before(make_detector, fake_cuda):
+    detector, reference = make_detector()
+    first = detector.begin([(FRAME, 'bgr8')])
+    second = detector.begin([(FRAME[::-1], 'bgr8')])
+    with pytest.raises(InferenceError, match='begun with 2 not finished; allowed: 2'):
+        detector.begin([(FRAME, 'bgr8')])
+    same(*first(), reference(FRAME, 'bgr8'))
+    third = detector.begin([(FRAME[:, ::-1], 'bgr8')])
+    same(*second(), reference(FRAME[::-1], 'bgr8'))
+    same(*third(), reference(FRAME[:, ::-1], 'bgr8'))
+
+
+def test_thresholds_that_change_while_a_frame_is_under_way_do_not_harm_it(make_detector):
+    detector, reference = make_detector()
+    wanted = reference(FRAME, 'bgr8')
+    detector(FRAME, 'bgr8')
+    finish = detector.begin([(FRAME, 'bgr8')])
+    detector.thresholds = replace(CARD.thresholds, score=0.99)
+    assert len(detector(FRAME, 'bgr8')) == 0
+    same(*finish(), wanted)
+
+
+def test_a_frame_that_nobody_waits_for_leaves_nothing_behind(make_detector):
+    detector, _ = make_detector()
+    detector.begin([(FRAME, 'bgr8')])
+    detector.close()  # the fixture looks for what is left
+
+
+def test_the_parts_of_a_frame_are_the_frame(make_detector, fake_cuda):
+    detector, reference = make_detector()
+    parts = dict(detector.parts(FRAME, 'bgr8'))
+    assert list(parts) == ['upload', 'preprocess', 'network', 'decode', 'download', 'graph']
+    for each in parts.values():
+        each()
+    detector.backend.stream.synchronize()
     same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))

@@ -29,6 +29,7 @@ from trt_engine.preprocess import level_table
 from trt_engine.preprocess import measure
 
 _BLOCK = (32, 8, 1)
+_MOST_ROWS = 0.9  # of an image, of which a choice is worth while
 _ONE = 2048  # weights are parts of this, as OpenCV's are
 _ELEMENTS = {1: 'unsigned char', 2: 'unsigned short', 4: 'unsigned int'}
 
@@ -54,6 +55,7 @@ class _Frame(ctypes.Structure):
         ('rows', ctypes.c_void_p),
         ('levels', ctypes.c_void_p),
         ('tensor', ctypes.c_void_p),
+        ('size', ctypes.c_void_p),
         ('step', ctypes.c_int),
         ('chroma', ctypes.c_int),
         ('width', ctypes.c_int),
@@ -79,6 +81,7 @@ class FramePlan:
 
     Attributes:
         geometry: Where they lie in the network input.
+        staged_bytes: What of each image is brought to the GPU: the rows that the kernel reads.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class FramePlan:
         tensor: int,
         pixels: Array,
         encoding: str,
+        *,
+        size: int | None = None,
     ) -> None:
         """Take the memory.
 
@@ -101,6 +106,8 @@ class FramePlan:
             tensor: Address of the network input on the GPU.
             pixels: One of the images, as `trt_engine.preprocess.Preprocessor` takes them.
             encoding: One of `trt_engine.encodings.ENCODINGS`.
+            size: Address on the GPU of the input that takes width and height of the image, two
+                int64; None where the network has none.
 
         Raises:
             ImageError: The image cannot be read as what it says it is.
@@ -118,14 +125,21 @@ class FramePlan:
         self._kernel = kernels.load(
             'preprocess', FORMAT=form, ELEMENT=_ELEMENTS[np.dtype(spec.dtype).itemsize]
         )
-        self._frame = Exchange(memory, pixels.nbytes)
-        self._pixels = self._frame.host.view(pixels.dtype).reshape(pixels.shape)
+        down = _taps(height, place[1], at_edges_alone=False)
+        self._rows = _rows_read(down, rows, form)
         step = pixels.nbytes // pixels.shape[0]
-        contents = [
-            _taps(width, place[0], at_edges_alone=True),
-            _taps(height, place[1], at_edges_alone=False),
-            level_table(spec),
-        ]
+        chroma = rows * step
+        shape = pixels.shape
+        if self._rows is not None and len(self._rows) > _MOST_ROWS * len(pixels):
+            self._rows = None
+        if self._rows is not None:
+            down[:, :2] = np.searchsorted(self._rows, down[:, :2])
+            chroma = int(np.searchsorted(self._rows, rows)) * step
+            shape = (len(self._rows), *shape[1:])
+        self.staged_bytes = shape[0] * step
+        self._frame = Exchange(memory, self.staged_bytes)
+        self._pixels = self._frame.host.view(pixels.dtype).reshape(shape)
+        contents = [_taps(width, place[0], at_edges_alone=True), down, level_table(spec)]
         tables = Exchange(memory, sum(each.nbytes for each in contents))
         pointers = []
         begin = 0
@@ -140,8 +154,9 @@ class FramePlan:
             self._frame.pointer,
             *pointers,
             tensor,
+            size,
             step=step,
-            chroma=rows * step,
+            chroma=chroma,
             width=width,
             height=height,
             pixel_bytes=described.channels * described.sample_bytes,
@@ -162,7 +177,10 @@ class FramePlan:
 
     def stage(self, pixels: Array) -> None:
         """Bring an image to where the GPU takes it from; none that it took may be under way."""
-        np.copyto(self._pixels, pixels)
+        if self._rows is None:
+            np.copyto(self._pixels, pixels)
+        else:
+            np.take(pixels, self._rows, axis=0, out=self._pixels, mode='clip')
 
     def enqueue(self, stream: Stream) -> None:
         """Put copy and kernel into a stream.
@@ -170,7 +188,15 @@ class FramePlan:
         Raises:
             InferenceError: CUDA refused them.
         """
+        self.upload(stream)
+        self.convert(stream)
+
+    def upload(self, stream: Stream) -> None:
+        """Put the copy into a stream; see `enqueue`."""
         self._frame.upload(stream)
+
+    def convert(self, stream: Stream) -> None:
+        """Put the kernel into a stream; see `enqueue`."""
         self._kernel.launch(stream, self._grid, _BLOCK, self._given)
 
 
@@ -181,6 +207,21 @@ def _find_format(encoding: Encoding, pixels: Array) -> tuple[str, tuple[int, int
         high = 1 if pixels.dtype.str[0] == '<' else 0
         return 'PACKED', (high, high, high)
     return 'PACKED', encoding.rgb
+
+
+def _rows_read(down: Array, rows: int, form: str) -> Array | None:
+    """Return which rows of the bytes the kernel reads, ascending; None where it may be any.
+
+    Bilinear sampling reads two rows for each row of the network, which of a large image are few:
+    the others need not be brought to the GPU.
+    """
+    if form == 'BAYER':  # the colours of a pixel are in the rows around it
+        return None
+    read = np.unique(down[:, :2])
+    if form != 'YUV420':
+        return read
+    pairs = np.unique(read // 2)  # whole, so that a row still finds its colours at half its place
+    return np.concatenate([np.stack([pairs * 2, pairs * 2 + 1], axis=1).reshape(-1), rows + pairs])
 
 
 def _taps(size: int, fitted: int, *, at_edges_alone: bool) -> Array:
