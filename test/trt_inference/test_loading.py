@@ -21,7 +21,6 @@ from trt_engine.errors import ConfigError
 from trt_engine.errors import InferenceError
 from trt_engine.model_file import resolve_model
 from trt_inference import gpu_pipeline
-from trt_inference.config import InferenceConfig
 from trt_inference.decoders.yolox import YoloxDecoder
 from trt_inference.gpu_pipeline import GpuDetector
 from trt_inference.loading import Loaded
@@ -58,12 +57,8 @@ def picture(repository) -> np.ndarray:
     return cv2.imread(str(repository / 'docs' / 'scene.jpg'))
 
 
-def config(**settings) -> InferenceConfig:
-    return replace(InferenceConfig(), **settings)
-
-
 def test_an_engine_has_everything_on_the_gpu(engine, card, picture):
-    loaded = Loaded(card, engine(), config(score_threshold=0.4, classes=(card.classes[0],)))
+    loaded = Loaded(card, engine())
     try:
         assert isinstance(loaded.detector, GpuDetector)
         assert str(loaded) == loaded.pipeline == 'gpu'
@@ -71,15 +66,13 @@ def test_an_engine_has_everything_on_the_gpu(engine, card, picture):
     finally:
         loaded.close()
     reference = Detector(card, open_backend('onnxruntime', resolve_model(card)))
-    reference.thresholds = replace(card.thresholds, score=0.4)
-    reference.class_filter = frozenset({0})
     wanted = reference(picture, 'bgr8')
     assert len(wanted)
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-2)
 
 
 def test_the_user_may_have_it_on_the_cpu(engine, card, picture):
-    loaded = Loaded(card, engine(), config(pipeline='cpu'))
+    loaded = Loaded(card, engine(), pipeline='cpu')
     try:
         assert isinstance(loaded.detector, Detector)
         assert str(loaded) == 'cpu'
@@ -93,7 +86,7 @@ def test_without_nvrtc_the_cpu_does_it_and_that_is_said(engine, card, picture, m
         raise BackendUnavailableError('NVRTC, which compiles our kernels, is not found')
 
     monkeypatch.setattr(nvrtc, 'nvrtc_version', missing)
-    loaded = Loaded(card, engine(), config())
+    loaded = Loaded(card, engine())
     try:
         assert str(loaded) == (
             'cpu: images are prepared and outputs decoded on the CPU: NVRTC, which compiles our '
@@ -103,14 +96,14 @@ def test_without_nvrtc_the_cpu_does_it_and_that_is_said(engine, card, picture, m
     finally:
         loaded.close()
     with pytest.raises(BackendUnavailableError, match='NVRTC'):
-        Loaded(card, engine(), config(pipeline='gpu'))
+        Loaded(card, engine(), pipeline='gpu')
 
 
 def test_a_head_without_a_decoder_for_the_gpu_is_decoded_on_the_cpu(
     engine, card, picture, monkeypatch
 ):
     monkeypatch.setattr(gpu_pipeline, 'open_decoder', lambda card: partial(YoloxDecoder(card)))
-    loaded = Loaded(card, engine(), config())
+    loaded = Loaded(card, engine())
     try:
         assert loaded.pipeline == 'cpu'
         assert 'the decoder of head.type yolox has no readouts' in loaded.remark
@@ -120,7 +113,7 @@ def test_a_head_without_a_decoder_for_the_gpu_is_decoded_on_the_cpu(
 
 
 def test_a_network_that_cannot_be_recorded_is_said_too(engine, card):
-    loaded = Loaded(card, engine('loop'), config())
+    loaded = Loaded(card, engine('loop'))
     loaded.close()
     assert str(loaded).startswith('gpu: no CUDA graph of this network')
 
@@ -129,10 +122,10 @@ def test_what_the_cpu_cannot_mend_is_an_error_and_leaves_nothing(engine, card, f
     backend = engine()
     other = replace(card, input=replace(card.input, width=96))
     with pytest.raises(InferenceError, match='got'):
-        Loaded(other, backend, config())
+        Loaded(other, backend)
     assert fake_cuda.audit() == []
 
 
 def test_onnx_runtime_has_no_pipeline_on_the_gpu(card):
     with pytest.raises(ConfigError, match='pipeline is gpu, and onnxruntime runs the network'):
-        Loaded(card, open_backend('onnxruntime', resolve_model(card)), config(pipeline='gpu'))
+        Loaded(card, open_backend('onnxruntime', resolve_model(card)), pipeline='gpu')

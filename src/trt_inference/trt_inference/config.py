@@ -14,6 +14,7 @@ from trt_engine.card import Thresholds
 from trt_engine.errors import ConfigError
 from trt_engine.parameters import setting
 from trt_engine.parameters import validate
+from trt_inference.pipeline import PIPELINES
 
 AS_THE_CARD_SAYS = -1.0
 _CORES = re.compile(r'(\d+)(?:-(\d+))?')
@@ -53,7 +54,7 @@ class InferenceConfig:
         'auto',
         'With TensorRT, where images are prepared and outputs decoded; auto takes the GPU where '
         'it can, else the CPU, and says so.',
-        choices=('auto', 'gpu', 'cpu'),
+        choices=PIPELINES,
     )
     frame_memory: str = setting(
         'auto',
@@ -206,6 +207,11 @@ class InferenceConfig:
                 )
             chosen.update(cores)
         return tuple(sorted(chosen))
+
+    @property
+    def mapped(self) -> bool | None:
+        """Return `frame_memory` as `cuda.memory.Pool` takes it."""
+        return {'auto': None, 'mapped': True, 'copied': False}[self.frame_memory]
 
     def thresholds(self, card: Card) -> Thresholds:
         """Return the card's thresholds with those that this configuration overrides."""

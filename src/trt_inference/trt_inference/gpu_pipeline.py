@@ -162,9 +162,9 @@ class GpuDetector:
         ((pixels, encoding),) = pictures
         plan = self._free_plan(pixels, encoding)
         plan.frame.stage(pixels)
+        staged = self._clock()
         plan.launch()
         self._under_way.append(plan)
-        staged = self._clock()
 
         def finish() -> list[Detections]:
             try:

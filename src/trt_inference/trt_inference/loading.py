@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,23 +20,24 @@ from trt_engine.cuda.memory import Pool
 from trt_engine.errors import BackendError
 from trt_engine.errors import ConfigError
 from trt_engine.errors import StoreError
-from trt_inference.config import InferenceConfig
 from trt_inference.detections import Detections
 from trt_inference.gpu_pipeline import GpuDetector
 from trt_inference.pipeline import Detector
 from trt_inference.worker import DetectorLike
 
-_MAPPED = {'auto': None, 'mapped': True, 'copied': False}
-
 
 class CameraDetector(DetectorLike, Protocol):
     """What `pipeline.Detector` and `gpu_pipeline.GpuDetector` have in common."""
 
+    card: Card
     thresholds: Thresholds
     class_filter: frozenset[int] | None
 
     def __call__(self, pixels: Array, encoding: str) -> Detections:
         """Return what is in one image."""
+
+
+_Detector = TypeVar('_Detector', bound=CameraDetector)
 
 
 class Loaded:
@@ -47,7 +49,15 @@ class Loaded:
         remark: What the user should know of that, once; '' for nothing.
     """
 
-    def __init__(self, card: Card, backend: Backend, config: InferenceConfig) -> None:
+    def __init__(
+        self,
+        card: Card,
+        backend: Backend,
+        *,
+        pipeline: str = 'auto',
+        mapped: bool | None = None,
+        spin: bool = False,
+    ) -> None:
         """Load, and look at a black picture.
 
         The first run allocates; it also shows now rather than at the first frame whether the
@@ -56,7 +66,9 @@ class Loaded:
         Args:
             card: The model card.
             backend: What runs the network; closed by `close`, and if this fails.
-            config: What the user wants.
+            pipeline: gpu or cpu, or auto for the GPU where it can.
+            mapped: As for `cuda.memory.Pool`.
+            spin: As for `GpuDetector`.
 
         Raises:
             PerceptionError: Of the many kinds that making and calling a detector have.
@@ -66,7 +78,15 @@ class Loaded:
         self._closing = ExitStack()
         self._closing.callback(backend.close)
         try:
-            self.detector = self._make(card, backend, config)
+            if pipeline == 'gpu' and not isinstance(backend, TensorRtBackend):
+                raise ConfigError(
+                    f'pipeline is gpu, and {backend.name} runs the network; wanted backend: '
+                    'tensorrt, or pipeline: auto'
+                )
+            detector = None
+            if pipeline != 'cpu' and isinstance(backend, TensorRtBackend):
+                detector = self._on_gpu(card, backend, pipeline == 'gpu', mapped, spin)
+            self.detector: CameraDetector = detector or _tried(Detector(card, backend))
         except BaseException:
             self._closing.close()
             raise
@@ -78,44 +98,29 @@ class Loaded:
         """Free everything; a second call does nothing."""
         self._closing.close()
 
-    def _make(self, card: Card, backend: Backend, config: InferenceConfig) -> CameraDetector:
-        if config.pipeline != 'cpu' and isinstance(backend, TensorRtBackend):
-            with ExitStack() as attempt:
-                try:
-                    detector = _on_gpu(card, backend, config, attempt)
-                    _try_out(detector, card, config)
-                except (BackendError, StoreError) as exc:
-                    if config.pipeline == 'gpu':
-                        raise
-                    self.remark = f'images are prepared and outputs decoded on the CPU: {exc}'
-                else:
-                    self.pipeline = 'gpu'
-                    self.remark = detector.no_graph
-                    self._closing.push(attempt.pop_all())
-                    return detector
-        elif config.pipeline == 'gpu':
-            raise ConfigError(
-                f'pipeline is gpu, and {backend.name} runs the network; wanted backend: tensorrt, '
-                'or pipeline: auto'
-            )
-        on_cpu = Detector(card, backend)
-        _try_out(on_cpu, card, config)
-        return on_cpu
+    def _on_gpu(
+        self, card: Card, backend: TensorRtBackend, required: bool, mapped: bool | None, spin: bool
+    ) -> CameraDetector | None:
+        with ExitStack() as attempt:
+            try:
+                kernels = Kernels()
+                attempt.callback(kernels.close)
+                pool = Pool(mapped=mapped)
+                attempt.callback(pool.close)
+                detector = GpuDetector(card, backend, kernels=kernels, pool=pool, spin=spin)
+                attempt.callback(detector.close)
+                _tried(detector)
+            except (BackendError, StoreError) as exc:
+                if required:
+                    raise
+                self.remark = f'images are prepared and outputs decoded on the CPU: {exc}'
+                return None
+            self.pipeline, self.remark = 'gpu', detector.no_graph
+            self._closing.push(attempt.pop_all())
+            return detector
 
 
-def _try_out(detector: CameraDetector, card: Card, config: InferenceConfig) -> None:
-    detector.thresholds = config.thresholds(card)
-    detector.class_filter = config.class_filter(card)
-    detector(np.zeros((card.image.height, card.image.width, 3), np.uint8), 'bgr8')
-
-
-def _on_gpu(
-    card: Card, backend: TensorRtBackend, config: InferenceConfig, closing: ExitStack
-) -> GpuDetector:
-    kernels = Kernels()
-    closing.callback(kernels.close)
-    pool = Pool(mapped=_MAPPED[config.frame_memory])
-    closing.callback(pool.close)
-    detector = GpuDetector(card, backend, kernels=kernels, pool=pool, spin=config.spin_wait)
-    closing.callback(detector.close)
+def _tried(detector: _Detector) -> _Detector:
+    image = detector.card.image
+    detector(np.zeros((image.height, image.width, 3), np.uint8), 'bgr8')
     return detector

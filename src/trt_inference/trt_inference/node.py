@@ -329,7 +329,11 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             backend = open_engine(card, engine)
         else:
             backend = open_backend(choice.name, resolve_model(card), threads=config.threads)
-        network = Loaded(card, backend, config)
+        network = Loaded(
+            card, backend, pipeline=config.pipeline, mapped=config.mapped, spin=config.spin_wait
+        )
+        network.detector.thresholds = config.thresholds(card)
+        network.detector.class_filter = config.class_filter(card)
         self._loaded = _Loaded(card, choice, backend, network, engine)
         log = self.get_logger()
         if self._fell_back(choice):

@@ -19,6 +19,8 @@ from trt_engine.preprocess import Preprocessor
 from trt_inference.decoders import open_decoder
 from trt_inference.detections import Detections
 
+PIPELINES = ('auto', 'gpu', 'cpu')  # where pictures are prepared and outputs decoded
+
 Picture = tuple[Array, str]  # pixels and their encoding
 
 

@@ -14,6 +14,7 @@ import ctypes
 import enum
 import itertools
 import os
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -69,6 +70,7 @@ allocations: dict[int, np.ndarray] = {}
 pinned: dict[int, np.ndarray] = {}
 streams: dict[int, list[Work]] = {}
 events: dict[int, int | None] = {}
+reached_s: dict[int, float] = {}
 graphs: dict[int, list[Work]] = {}
 calls: list[str] = []
 _mapped: set[int] = set()
@@ -297,6 +299,8 @@ def cudaEventCreateWithFlags(flags):
         return _status(), None
     handle = next(_handles)
     events[handle] = None
+    if not flags & cudaEventDisableTiming:
+        reached_s[handle] = 0.0
     return _status(), handle
 
 
@@ -304,7 +308,15 @@ def cudaEventRecord(event, stream):
     if event not in events or stream not in streams:
         return (cudaError_t.cudaErrorInvalidResourceHandle,)
     events[event] = stream
+    if event in reached_s:
+        enqueue(stream, lambda: reached_s.__setitem__(event, time.perf_counter()))
     return (_status(),)
+
+
+def cudaEventElapsedTime(begin, end):
+    if begin not in reached_s or end not in reached_s:
+        return cudaError_t.cudaErrorInvalidResourceHandle, None
+    return _status(), (reached_s[end] - reached_s[begin]) * 1e3
 
 
 def cudaEventSynchronize(event):
@@ -318,6 +330,7 @@ def cudaEventDestroy(event):
     if event not in events:
         return (cudaError_t.cudaErrorInvalidResourceHandle,)
     del events[event]
+    reached_s.pop(event, None)
     return (_status(),)
 
 
