@@ -1,6 +1,6 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the inference node, and starts it again should it die."""
+"""Starts the inference nodes, and starts them again should they die."""
 
 import os
 from pathlib import Path
@@ -17,11 +17,17 @@ from launch_ros.actions import Node
 SHARE = Path(get_package_share_directory('trt_bringup'))
 
 ARGUMENTS = [
-    DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node.'),
+    DeclareLaunchArgument('namespace', default_value='', description='Namespace of the nodes.'),
+    DeclareLaunchArgument(
+        'sensors',
+        default_value='camera',
+        choices=['camera', 'lidar', 'both'],
+        description='Which nodes: camera starts inference, lidar starts lidar_inference.',
+    ),
     DeclareLaunchArgument(
         'params_file',
         default_value=str(SHARE / 'config' / 'trt_inference.yaml'),
-        description='Parameters of the node; every one is listed and described in the default.',
+        description='Parameters of the nodes; every one is listed and described in the default.',
     ),
     DeclareLaunchArgument(
         'card',
@@ -38,6 +44,16 @@ ARGUMENTS = [
         'transport', default_value='', description='raw or compressed; empty: as params_file says.'
     ),
     DeclareLaunchArgument(
+        'lidar_card',
+        default_value='',
+        description='Model card of the lidar; empty: as params_file says.',
+    ),
+    DeclareLaunchArgument(
+        'points_topic',
+        default_value='',
+        description='Topic of the point clouds; empty: as params_file says.',
+    ),
+    DeclareLaunchArgument(
         'autostart',
         default_value='true',
         choices=['true', 'false'],
@@ -49,7 +65,7 @@ ARGUMENTS = [
         choices=['true', 'false'],
         description='Take the time from /clock, as a replay with publish_clock gives it.',
     ),
-    DeclareLaunchArgument('log_level', default_value='info', description='Log level of the node.'),
+    DeclareLaunchArgument('log_level', default_value='info', description='Log level of the nodes.'),
     DeclareLaunchArgument(
         'dds_profile',
         default_value=os.environ.get(
@@ -62,33 +78,46 @@ ARGUMENTS = [
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = context.launch_configurations
-    overrides: dict[str, object] = {
-        'autostart': given['autostart'] == 'true',
-        'use_sim_time': given['use_sim_time'] == 'true',
+    camera: dict[str, object] = {
+        name: given[name] for name in ('card', 'onnx', 'transport') if given[name]
     }
-    overrides |= {name: given[name] for name in ('card', 'onnx', 'transport') if given[name]}
     if given['image_topic']:
-        overrides['image_topics'] = [given['image_topic']]
+        camera['image_topics'] = [given['image_topic']]
+    lidar: dict[str, object] = {}
+    if given['lidar_card']:
+        lidar['card'] = given['lidar_card']
+    if given['points_topic']:
+        lidar['points_topic'] = given['points_topic']
     entities: list[LaunchDescriptionEntity] = []
     if given['dds_profile']:
         entities.append(
             SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', given['dds_profile'])
         )
-    entities.append(
-        Node(
-            package='trt_inference',
-            executable='inference',
-            name='inference',
-            namespace=given['namespace'],
-            parameters=[given['params_file'], overrides],
-            arguments=['--ros-args', '--log-level', given['log_level']],
-            respawn=True,
-            respawn_delay=0.2,
-            output='screen',
-            emulate_tty=True,
-        )
-    )
+    if given['sensors'] != 'lidar':
+        entities.append(node('inference', given, camera))
+    if given['sensors'] != 'camera':
+        entities.append(node('lidar_inference', given, lidar))
     return entities
+
+
+def node(name: str, given: dict[str, str], overrides: dict[str, object]) -> Node:
+    """Return a node whose parameters are those of the file, then those given."""
+    overrides |= {
+        'autostart': given['autostart'] == 'true',
+        'use_sim_time': given['use_sim_time'] == 'true',
+    }
+    return Node(
+        package='trt_inference',
+        executable=name,
+        name=name,
+        namespace=given['namespace'],
+        parameters=[given['params_file'], overrides],
+        arguments=['--ros-args', '--log-level', given['log_level']],
+        respawn=True,
+        respawn_delay=0.2,
+        output='screen',
+        emulate_tty=True,
+    )
 
 
 def generate_launch_description() -> LaunchDescription:

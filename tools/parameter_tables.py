@@ -12,12 +12,14 @@ from jetson_monitor.config import MonitorConfig
 from trt_builder.config import BuilderConfig
 from trt_engine.parameters import settings
 from trt_inference.config import InferenceConfig
+from trt_inference.lidar_config import LidarConfig
 from trt_inference.replay_config import ReplayConfig
 from trt_inference.watch_config import WatchConfig
 
 README = Path(__file__).resolve().parents[1] / 'README.md'
 NODES: dict[str, type] = {
     'inference': InferenceConfig,
+    'lidar_inference': LidarConfig,
     'builder': BuilderConfig,
     'replay': ReplayConfig,
     'watch': WatchConfig,
@@ -35,7 +37,7 @@ def table(cls: type, name: str) -> str:
             repr(default)
         )  # fmt: skip
         allowed = f' ({meaning.wanted})' if meaning.wanted else ''
-        live = ' ⟳' if name == 'inference' and not meaning.read_only else ''
+        live = ' ⟳' if name.endswith('inference') and not meaning.read_only else ''
         rows.append(f'| `{parameter}`{live} | `{shown}` | {meaning.description}{allowed} |')
     return '\n'.join(rows)
 

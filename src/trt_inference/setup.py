@@ -18,12 +18,13 @@ setup(
     zip_safe=True,
     maintainer='jetson_perception maintainers',
     maintainer_email='maintainers@jetson-perception.dev',
-    description='Turns camera messages into detections with one engine.',
+    description='Turns camera and lidar messages into detections with one engine.',
     license='Apache-2.0',
     extras_require={'test': ['pytest']},  # without it colcon test runs nothing, and passes
     entry_points={
         'console_scripts': [
             'inference = trt_inference.entry:inference',
+            'lidar_inference = trt_inference.entry:lidar_inference',
             'replay = trt_inference.entry:replay',
             'watch = trt_inference.entry:watch',
         ],

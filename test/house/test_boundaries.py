@@ -15,6 +15,7 @@ ROS_ROOMS = {'conversions', 'node'}
 BLOCKED = (
     'rclpy', 'sensor_msgs', 'std_msgs', 'std_srvs', 'vision_msgs', 'diagnostic_msgs',
     'diagnostic_updater',
+    'geometry_msgs', 'visualization_msgs', 'tf2_ros',
     'rcl_interfaces', 'builtin_interfaces', 'trt_interfaces', 'launch', 'launch_ros',
     'ament_index_python', 'tensorrt', 'cuda', 'pycuda', 'torch',
 )  # fmt: skip

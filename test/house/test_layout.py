@@ -72,12 +72,28 @@ def test_parameters_file_lists_exactly_the_fields_with_their_defaults(package, n
     config = getattr(importlib.import_module(f'{package}.config'), name)
     text = (REPOSITORY / 'config' / f'{package}.yaml').read_text()
     listed = yaml.safe_load(text)['/**']['ros__parameters']
-    defaults = {each.name: each.default for each in fields(config)}
-    as_in_yaml = {  # where lists cannot be empty
-        name: (list(value) or ['']) if isinstance(value, tuple) else value
-        for name, value in defaults.items()
+    assert listed == as_in_yaml(config)
+
+
+def test_parameters_file_lists_what_the_lidar_node_has_beside_the_shared_ones():
+    config = importlib.import_module('trt_inference.lidar_config').LidarConfig
+    shared = importlib.import_module('trt_inference.detector_config').DetectorConfig
+    text = (REPOSITORY / 'config' / 'trt_inference.yaml').read_text()
+    listed = yaml.safe_load(text)['/**/lidar_inference']['ros__parameters']
+    common = as_in_yaml(shared)
+    assert listed == {
+        name: value
+        for name, value in as_in_yaml(config).items()
+        if name not in common or value != common[name]
     }
-    assert listed == as_in_yaml
+
+
+def as_in_yaml(config):
+    """Return the defaults, where lists cannot be empty."""
+    return {
+        each.name: (list(each.default) or ['']) if isinstance(each.default, tuple) else each.default
+        for each in fields(config)
+    }
 
 
 @pytest.mark.ros

@@ -16,12 +16,14 @@ from trt_builder.config import BuilderConfig
 from trt_engine.errors import ConfigError
 from trt_engine.parameters import settings
 from trt_inference.config import InferenceConfig
+from trt_inference.lidar_config import LidarConfig
 from trt_inference.replay_config import ReplayConfig
 from trt_inference.watch_config import WatchConfig
 
 CONFIGS = {
     'builder': BuilderConfig,
     'inference': InferenceConfig,
+    'lidar_inference': LidarConfig,
     'replay': ReplayConfig,
     'watch': WatchConfig,
 }
@@ -43,6 +45,8 @@ def running(name: str, *given: str) -> Iterator:
             from trt_builder.node import BuilderNode as Kind
         elif name == 'inference':
             from trt_inference.node import InferenceNode as Kind
+        elif name == 'lidar_inference':
+            from trt_inference.lidar_node import LidarNode as Kind
         elif name == 'replay':
             from trt_inference.replay_node import ReplayNode as Kind
         else:

@@ -48,7 +48,7 @@ def test_a_name_that_no_topic_can_have_fails_configure_with_the_reason(make, res
     node = make(f'image_topics:=["{topic}"]')
 
     assert node.trigger_configure() == result.FAILURE
-    message = f"configure failed: '{topic}' cannot be the name of an image topic"
+    message = f"configure failed: '{topic}' cannot be the name of a topic of a camera"
     assert message in capfd.readouterr().err
     assert message in node._failure, 'diagnostics say so too'
 

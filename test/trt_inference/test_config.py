@@ -133,8 +133,8 @@ def test_tensorrt_may_be_required_of_what_can_be_tensorrt(backend):
 )
 def test_each_camera_has_its_image_topic(given, cameras, topics):
     streams = InferenceConfig(**given).streams()
-    assert [each.camera for each in streams] == cameras
-    assert [each.image_topic for each in streams] == topics
+    assert [each.name for each in streams] == cameras
+    assert [each.source for each in streams] == topics
 
 
 def test_results_of_several_cameras_have_topics_of_their_own():

@@ -11,7 +11,7 @@ import pytest
 from trt_engine.health import Level
 from trt_engine.health import number
 from trt_inference.config import InferenceConfig
-from trt_inference.config import Stream
+from trt_inference.detector_config import Stream
 from trt_inference.health import backend_health
 from trt_inference.health import Counts
 from trt_inference.health import stream_health
@@ -68,13 +68,13 @@ def judge(frames=0, dropped=0, errors=0, *, latency_ms=(), before=(0, 0, 0), sec
         (
             {'frames': 20, 'dropped': 21},
             Level.WARN,
-            '21 of 41 frames dropped: slower than the camera',
+            '21 of 41 frames dropped: slower than the sensor',
         ),
-        ({'dropped': 6}, Level.WARN, '6 of 6 frames dropped: slower than the camera'),
+        ({'dropped': 6}, Level.WARN, '6 of 6 frames dropped: slower than the sensor'),
         (
             {'dropped': 6, 'max_age_ms': 100.0},
             Level.WARN,
-            '6 of 6 frames dropped: slower than the camera, or older than max_age_ms (100 ms)',
+            '6 of 6 frames dropped: slower than the sensor, or older than max_age_ms (100 ms)',
         ),
         ({'dropped': 6, **LIMITS}, Level.WARN, '0.0 Hz, below 90% of the expected 10 Hz'),
         # Errors come before a low rate, that before latency, that before drops.

@@ -19,6 +19,7 @@ from trt_engine.card import ModelSource
 from trt_engine.lidar_model import network_file
 from trt_engine.lidar_model import pillar_weights
 from trt_inference.lidar_pipeline import LidarDetector
+from trt_inference.lidar_pipeline import PlacedCloud
 from trt_inference.point_view import PointView
 
 pytestmark = pytest.mark.slow
@@ -45,9 +46,10 @@ def detector(card, monkeypatch, tmp_path):
     backend.close()
 
 
-def view(points):
+def cloud(points):
     columns = dict(zip(('x', 'y', 'z', 'intensity'), points.T[:, None], strict=True))
-    return PointView(1, 0, 'lidar', len(points), 1, 16, 16 * len(points), columns, True)
+    view = PointView(1, 0, 'lidar', len(points), 1, 16, 16 * len(points), columns, True)
+    return PlacedCloud(view)
 
 
 def as_bytes(boxes):
@@ -58,16 +60,16 @@ def as_bytes(boxes):
 
 def test_equal_clouds_give_equal_bits(detector):
     points = simulate(5, SENSORS[128]).points
-    first = detector(view(points))
+    first = detector(cloud(points))
     assert 0 < len(first) <= form.card().thresholds.max_detections
-    detector(view(points[::7].copy()))
-    assert as_bytes(detector(view(points))) == as_bytes(first)
+    detector(cloud(points[::7].copy()))
+    assert as_bytes(detector(cloud(points))) == as_bytes(first)
 
 
 def test_real_sweeps_pass_without_error(detector, data):
     for path in sorted((data / 'lidar').glob('*.bin')):
         points = np.fromfile(path, np.float32).reshape(-1, 4)
-        boxes = detector(view(points))
+        boxes = detector(cloud(points))
         counts = detector.counts
         assert counts.points + detector.dropped == len(points) > 100_000
         assert counts.kept > 50_000

@@ -25,6 +25,7 @@ from trt_engine.lidar_card import PointsInput
 from trt_engine.lidar_model import PillarWeights
 from trt_inference.clouds import CloudOptions
 from trt_inference.lidar_pipeline import LidarDetector
+from trt_inference.lidar_pipeline import PlacedCloud
 from trt_inference.point_view import PointView
 
 POINTS = PointsInput('voxels', (0, -4, -2, 8, 4, 2), (1, 1, 4), 3, 5, 'pillar10')
@@ -75,16 +76,17 @@ def network(card=CARD, heat=((4, 2, 3.0),), seen=None):
     return FakeBackend(tensors, run)
 
 
-def view(*rows, stamp_s=7, fields=('x', 'y', 'z', 'intensity')):
+def cloud(*rows, stamp_s=7, fields=('x', 'y', 'z', 'intensity'), **where):
     columns = np.array(rows, np.float32).reshape(len(rows), len(fields)).T
     held = {name: column[None] for name, column in zip(fields, columns, strict=True)}
-    return PointView(stamp_s, 0, 'lidar', len(rows), 1, 16, 16 * len(rows), held, True)
+    view = PointView(stamp_s, 0, 'lidar', len(rows), 1, 16, 16 * len(rows), held, True)
+    return PlacedCloud(view, **where)
 
 
 def test_a_cloud_becomes_boxes_in_its_own_frame():
     seen = []
     detector = LidarDetector(CARD, network(seen=seen), WEIGHTS)
-    boxes = detector(view((2.5, 0.5, 0, 1), (2.75, 0.25, 0, 1), (7.5, -3.5, 1, 1)))
+    boxes = detector(cloud((2.5, 0.5, 0, 1), (2.75, 0.25, 0, 1), (7.5, -3.5, 1, 1)))
     expected = np.zeros((8, 8))
     expected[4, 2], expected[0, 7] = 2.75, 7.5
     assert seen[0][0, 0].tolist() == expected.tolist()
@@ -98,20 +100,20 @@ def test_a_cloud_becomes_boxes_in_its_own_frame():
 def test_the_grid_of_one_cloud_holds_nothing_of_the_one_before():
     seen = []
     detector = LidarDetector(CARD, network(seen=seen), WEIGHTS)
-    detector(view((2.5, 0.5, 0, 1)))
-    detector(view((5.5, 1.5, 0, 1)))
+    detector(cloud((2.5, 0.5, 0, 1)))
+    detector(cloud((5.5, 1.5, 0, 1)))
     assert np.argwhere(seen[1][0, 0]).tolist() == [[5, 5]]
 
 
 def test_what_the_network_does_not_see_is_counted():
     detector = LidarDetector(CARD, network(), WEIGHTS)
     assert (detector.counts, detector.overflows) == (None, 0)
-    detector(view((1, 0, 0, 1), (np.nan, 0, 0, 1), (0, 0, 0, 1), (9, 0, 0, 1)))
+    detector(cloud((1, 0, 0, 1), (np.nan, 0, 0, 1), (0, 0, 0, 1), (9, 0, 0, 1)))
     assert (detector.dropped, detector.cropped, detector.overflows) == (2, 0, 0)
     assert (detector.counts.points, detector.counts.outside, detector.counts.kept) == (2, 1, 1)
 
     many = [(place + 0.5, 0.5, 0, 1) for place in range(7)] + [(0.5, 0.5, 0, 1)] * 4
-    detector(view(*many))
+    detector(cloud(*many))
     assert detector.overflows == 1
     assert detector.counts.overflow() == (
         'of 11 points, 2 of 7 pillars with 2 points are beyond max_voxels; '
@@ -123,29 +125,29 @@ def test_what_the_network_does_not_see_is_counted():
 def test_a_cloud_without_a_point_in_range_shows_nothing(rows):
     backend = network()
     detector = LidarDetector(CARD, backend, WEIGHTS)
-    assert len(detector(view(*rows))) == 0
+    assert len(detector(cloud(*rows))) == 0
     assert backend.runs == 0
-    assert len(detector(view((1, 1, 1, 1)))) == 1
+    assert len(detector(cloud((1, 1, 1, 1)))) == 1
 
 
 def test_thresholds_and_class_filter_change_from_the_next_cloud_on():
     detector = LidarDetector(TWO, network(TWO, ((4, 2, 3.0), (1, 7, -0.5))), WEIGHTS)
-    cloud = view((1, 1, 1, 1))
+    something = cloud((1, 1, 1, 1))
     assert detector.thresholds == CARD.thresholds
-    assert detector(cloud).classes.tolist() == [0]
+    assert detector(something).classes.tolist() == [0]
     detector.thresholds = replace(CARD.thresholds, score=0.3)
-    assert detector(cloud).classes.tolist() == [0, 0]
+    assert detector(something).classes.tolist() == [0, 0]
     detector.class_filter = frozenset({1})
-    assert detector(cloud).classes.tolist() == []
+    assert detector(something).classes.tolist() == []
     detector.class_filter = None
-    assert detector(cloud).classes.tolist() == [0, 0]
+    assert detector(something).classes.tolist() == [0, 0]
 
 
 def test_stages_are_timed_with_the_given_clock():
     ticks = iter([1.0, 1.002, 1.010, 1.013])
     detector = LidarDetector(CARD, network(), WEIGHTS, clock=lambda: next(ticks))
     assert list(detector.stages_ms) == ['preprocess', 'inference', 'decode']
-    detector(view((1, 1, 1, 1)))
+    detector(cloud((1, 1, 1, 1)))
     assert detector.stages_ms == pytest.approx({'preprocess': 2, 'inference': 8, 'decode': 3})
 
 
@@ -158,7 +160,7 @@ def test_a_cloud_is_moved_before_it_is_cropped_and_the_ground_raised_after():
     detector = LidarDetector(CARD, network(seen=seen), weights, options=options)
     ahead = np.eye(4)
     ahead[0, 3], ahead[2, 3] = 2, 0.25
-    boxes = detector(view((0.5, 0.5, 0, 1), (2.5, 0.5, 0.5, 1)), ahead)
+    boxes = detector(cloud((0.5, 0.5, 0, 1), (2.5, 0.5, 0.5, 1), transform=ahead))
     assert detector.cropped == 1  # the first: it is within the box only when moved
     assert np.argwhere(seen[0][0, 0]).tolist() == [[4, 4]]
     assert seen[0][0, 0, 4, 4] == 0.5 + 0.25 + 0.5
@@ -174,14 +176,14 @@ def test_earlier_sweeps_are_seen_where_they_are_now():
         replace(CARD, input=lagging), network(seen=seen), weights,
         options=CloudOptions(sweeps=2, sweep_age_s=2),
     )  # fmt: skip
-    detector(view((5.5, 0.5, 0, 1), stamp_s=7))
+    detector(cloud((5.5, 0.5, 0, 1), stamp_s=7))
     driven = np.eye(4)
     driven[0, 3] = 3
-    detector(view((6.5, -1.5, 0, 1), stamp_s=8), None, driven)
+    detector(cloud((6.5, -1.5, 0, 1), stamp_s=8, pose=driven))
     assert np.argwhere(seen[1][0, 0]).tolist() == [[2, 6], [4, 2]]
     assert seen[1][0, 1, 4, 2] == 1
     detector.forget()
-    detector(view((6.5, -1.5, 0, 1), stamp_s=9), None, driven)
+    detector(cloud((6.5, -1.5, 0, 1), stamp_s=9, pose=driven))
     assert np.argwhere(seen[2][0, 0]).tolist() == [[2, 6]]
 
 
@@ -189,17 +191,28 @@ def test_a_bad_cloud_does_not_spoil_the_next():
     backend = network()
     detector = LidarDetector(CARD, backend, WEIGHTS)
     with pytest.raises(PointsError, match="no field 'intensity'"):
-        detector(view((1, 1, 1), fields=('x', 'y', 'z')))
+        detector(cloud((1, 1, 1), fields=('x', 'y', 'z')))
     with pytest.raises(PointsError, match='the transform of the cloud is'):
-        detector(view((1, 1, 1, 1)), np.zeros((4, 4)))
+        detector(cloud((1, 1, 1, 1), transform=np.zeros((4, 4))))
     backend.fail_with = 'out of memory'
     with pytest.raises(InferenceError, match='out of memory'):
-        detector(view((1, 1, 1, 1)))
+        detector(cloud((1, 1, 1, 1)))
     backend.fail_with = None
-    assert len(detector(view((1, 1, 1, 1)))) == 1
+    assert len(detector(cloud((1, 1, 1, 1)))) == 1
 
 
 def test_a_card_for_pictures_is_refused():
     camera = ImageInput('images', 8, 8, 'rgb', Resize('stretch'))
     with pytest.raises(CardError, match=r'fake: input\.kind is image, .*; wanted points'):
         LidarDetector(replace(CARD, input=camera), network(), WEIGHTS)
+
+
+def test_begun_is_seen_when_it_is_waited_for():
+    backend = network()
+    detector = LidarDetector(CARD, backend, WEIGHTS)
+    finish = detector.begin([cloud((1, 1, 1, 1)), cloud((2, 2, 1, 1))])
+    assert backend.runs == 0
+    assert [len(boxes) for boxes in finish()] == [1, 1]
+    assert (backend.runs, detector.clouds) == (2, 2)
+    detector.forget()
+    assert (detector.clouds, detector.counts) == (0, None)

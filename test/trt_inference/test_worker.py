@@ -17,9 +17,11 @@ from trt_engine.errors import ImageError
 from trt_engine.errors import InferenceError
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
-from trt_inference.config import Stream
 from trt_inference.detections import Detections
+from trt_inference.detector_config import Stream
 from trt_inference.image_view import CompressedView
+from trt_inference.image_view import open_compressed
+from trt_inference.image_view import open_image
 from trt_inference.worker import Worker
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -81,7 +83,7 @@ class Running:
         self.worker = Worker(
             self.detector,
             STREAMS,
-            compressed=compressed,
+            open=open_compressed if compressed else open_image,
             now_ns=lambda: NOW_NS,
             publish=self._publish,
             on_error=lambda stream, error: self.errors.append((stream, error)),
@@ -142,8 +144,9 @@ def test_frames_are_looked_at_one_by_one_in_their_order(running):
         result = running.look_at(image(number, frame_id=f'frame{number}'))
         assert result.stream == 0
         assert result.view.frame_id == f'frame{number}'
-        assert result.encoding == 'bgr8'
-        assert result.pixels.shape == (4, 6, 3)
+        pixels, encoding = result.taken
+        assert encoding == 'bgr8'
+        assert pixels.shape == (4, 6, 3)
 
     assert running.detector.seen == [0, 1, 2, 3, 4]
 
@@ -353,13 +356,13 @@ def test_compressed_images_are_decoded_to_bgr():
         )
 
     assert isinstance(result.view, CompressedView)
-    assert result.pixels[0, 0].tolist() == [200, 100, 50]
+    assert result.taken[0][0, 0].tolist() == [200, 100, 50]
     assert result.age_ms == pytest.approx(40.0)
     assert running.detector.encodings == ['bgr8']
 
 
 def numbers(results) -> list[int]:
-    return [int(result.pixels[0, 0, 0]) for result in results]
+    return [int(result.taken[0][0, 0, 0]) for result in results]
 
 
 def test_the_next_frame_is_begun_before_the_one_in_hand_is_finished():

@@ -4,52 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from dataclasses import replace
-import re
 
-from trt_engine.card import Card
-from trt_engine.card import Thresholds
 from trt_engine.errors import ConfigError
 from trt_engine.parameters import setting
-from trt_engine.parameters import validate
+from trt_inference.detector_config import DetectorConfig
+from trt_inference.detector_config import Stream
 from trt_inference.pipeline import PIPELINES
-
-AS_THE_CARD_SAYS = -1.0
-_CORES = re.compile(r'(\d+)(?:-(\d+))?')
-_MOST_CORES = 4095
 
 
 @dataclass(frozen=True)
-class InferenceConfig:
+class InferenceConfig(DetectorConfig):
     """Parameters of the inference node; those not read-only may change while it runs."""
 
-    card: str = setting('demo', 'Model card: a name in config/models, or a path of a card.')
-    onnx: str = setting('', "ONNX file to run instead of the card's own; empty for the card's.")
-    backend: str = setting(
-        'auto',
-        'What runs the network; auto takes TensorRT where it is, else ONNX Runtime on the CPU.',
-        choices=('auto', 'tensorrt', 'onnxruntime'),
-    )
-    require_tensorrt: bool = setting(
-        False, 'Fail to configure rather than fall back to the CPU: the setting for production.'
-    )
-    overrides: tuple[str, ...] = setting(
-        (),
-        "Build settings of the engine in place of the card's, such as precision=int8, dla.core=0.",
-    )
-    engine_store: str = setting(
-        '', 'Folder of the engines; empty for TRT_ENGINE_STORE, or one in the home folder.'
-    )
-    builder: str = setting(
-        'build_engine',
-        'Action that is asked for a missing engine, relative to the namespace of the node; empty '
-        'never asks.',
-    )
-    threads: int = setting(
-        0, 'Threads of one CPU inference; 0 lets ONNX Runtime choose.', minimum=0, maximum=256
-    )
     pipeline: str = setting(
         'auto',
         'With TensorRT, where images are prepared and outputs decoded; auto takes the GPU where '
@@ -66,15 +33,6 @@ class InferenceConfig:
         False,
         'Wait for the GPU busily: some microseconds faster, and a core that does nothing else.',
     )
-    cpu_affinity: str = setting(
-        '', 'CPU cores of the inference thread, such as 4,5 or 4-7; empty: any.'
-    )
-    realtime_priority: int = setting(
-        0,
-        'SCHED_FIFO priority of the inference thread; 0: an ordinary thread.',
-        minimum=0,
-        maximum=99,
-    )
     cameras: tuple[str, ...] = setting(
         (), 'Names of several cameras, one set of topics each; empty for a single unnamed one.'
     )
@@ -87,64 +45,16 @@ class InferenceConfig:
         '`<topic>/compressed`.',
         choices=('raw', 'compressed'),
     )
-    reliability: str = setting(
-        'best_effort',
-        'QoS of the image subscriptions; best_effort hears every publisher.',
-        choices=('best_effort', 'reliable'),
-    )
-    depth: int = setting(
-        1, 'QoS depth of the image subscriptions; the newest frame wins anyway.', minimum=1,
-        maximum=100,
-    )  # fmt: skip
     overlay_transport: str = setting(
         'raw',
         '~/overlay as sensor_msgs/Image, or ~/overlay/compressed as JPEG.',
         choices=('raw', 'compressed'),
     )
-    autostart: bool = setting(True, 'Configure and activate by itself when the node starts.')
-
-    score_threshold: float = setting(
-        AS_THE_CARD_SAYS,
-        "Least score of a published detection, 0 to 1; -1 takes the card's.",
-        minimum=-1.0, maximum=1.0, read_only=False,
-    )  # fmt: skip
-    nms_iou: float = setting(
-        AS_THE_CARD_SAYS,
-        "Overlap (IoU) above which the lower-scored box goes, 0 to 1; -1 takes the card's.",
-        minimum=-1.0, maximum=1.0, read_only=False,
-    )  # fmt: skip
-    nms: str = setting(
-        'card',
-        'Whether boxes of different classes may suppress each other.',
-        choices=('card', 'class_wise', 'class_agnostic'), read_only=False,
-    )  # fmt: skip
-    max_detections: int = setting(
-        0, "Most detections in one message; 0 takes the card's.", minimum=0, maximum=10_000,
-        read_only=False,
-    )  # fmt: skip
-    classes: tuple[str, ...] = setting(
-        (), 'Publish only these class names; empty publishes all.', read_only=False
-    )
-    max_age_ms: float = setting(
-        0.0,
-        'Drop frames whose header stamp is older than this when their turn comes; 0 keeps all.',
-        minimum=0.0, read_only=False,
-    )  # fmt: skip
     max_batch_wait_ms: float = setting(
         0.0,
         'How long after its arrival a frame may wait for those of other cameras, where the engine '
         'takes several at once; 0: not at all.',
         minimum=0.0, maximum=1000.0, read_only=False,
-    )  # fmt: skip
-    expected_rate_hz: float = setting(
-        0.0,
-        'Frames per second below 90 % of which diagnostics warn; 0 expects nothing.',
-        minimum=0.0, read_only=False,
-    )  # fmt: skip
-    latency_limit_ms: float = setting(
-        0.0,
-        'p99 of the time from arrival to published above which diagnostics warn; 0: no limit.',
-        minimum=0.0, read_only=False,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -153,11 +63,7 @@ class InferenceConfig:
         Raises:
             ConfigError: A value is not allowed, or two fields contradict each other.
         """
-        validate(self)
-        for name in ('score_threshold', 'nms_iou'):
-            value = getattr(self, name)
-            if value < 0 and value != AS_THE_CARD_SAYS:
-                raise ConfigError(f"{name} is {value}; wanted 0 to 1, or -1 for the card's own")
+        super().__post_init__()
         if len(set(self.cameras)) != len(self.cameras):
             raise ConfigError(f'cameras is {list(self.cameras)}; wanted each name once')
         for camera in self.cameras:
@@ -171,12 +77,6 @@ class InferenceConfig:
                 f'image_topics has {len(self.image_topics)} topics for {max(1, len(self.cameras))} '
                 'cameras; wanted one for each, in their order, or none'
             )
-        self.cores()
-        if self.require_tensorrt and self.backend == 'onnxruntime':
-            raise ConfigError(
-                'require_tensorrt is true but backend is onnxruntime; set backend to auto or '
-                'tensorrt, or require_tensorrt to false'
-            )
 
     def streams(self) -> tuple[Stream, ...]:
         """Return the cameras with the topics that belong to them."""
@@ -189,71 +89,7 @@ class InferenceConfig:
             )
         return tuple(map(Stream, names, topics))
 
-    def cores(self) -> tuple[int, ...]:
-        """Return the CPU cores of the inference thread; none for any.
-
-        Raises:
-            ConfigError: `cpu_affinity` is no list of cores.
-        """
-        chosen: set[int] = set()
-        for part in self.cpu_affinity.split(',') if self.cpu_affinity else ():
-            match = _CORES.fullmatch(part.strip())
-            first, last = match.groups() if match else ('1', '0')
-            cores = range(int(first), int(last or first) + 1)
-            if not cores or cores[-1] > _MOST_CORES:
-                raise ConfigError(
-                    f'cpu_affinity is {self.cpu_affinity!r}; wanted cores and ranges of them, such '
-                    'as 4,5 or 4-7'
-                )
-            chosen.update(cores)
-        return tuple(sorted(chosen))
-
     @property
     def mapped(self) -> bool | None:
         """Return `frame_memory` as `cuda.memory.Pool` takes it."""
         return {'auto': None, 'mapped': True, 'copied': False}[self.frame_memory]
-
-    def thresholds(self, card: Card) -> Thresholds:
-        """Return the card's thresholds with those that this configuration overrides."""
-        chosen = card.thresholds
-        if self.score_threshold != AS_THE_CARD_SAYS:
-            chosen = replace(chosen, score=self.score_threshold)
-        if self.nms_iou != AS_THE_CARD_SAYS:
-            chosen = replace(chosen, nms_iou=self.nms_iou)
-        if self.nms != 'card':
-            chosen = replace(chosen, class_agnostic=self.nms == 'class_agnostic')
-        if self.max_detections:
-            chosen = replace(chosen, max_detections=self.max_detections)
-        return chosen
-
-    def class_filter(self, card: Card) -> frozenset[int] | None:
-        """Return the class indices to publish, or None for all.
-
-        Raises:
-            ConfigError: A name is not a class of the card.
-        """
-        if not self.classes:
-            return None
-        return frozenset(_index_of(name, card.classes) for name in self.classes)
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One camera of the node: its name ('' for a single unnamed one) and its image topic."""
-
-    camera: str
-    image_topic: str
-
-    def topic(self, name: str) -> str:
-        """Return the private topic `name` of this camera."""
-        return f'~/{self.camera}/{name}' if self.camera else f'~/{name}'
-
-
-def _index_of(name: str, classes: Sequence[str]) -> int:
-    try:
-        return classes.index(name)
-    except ValueError as exc:
-        some = ', '.join(classes[:8]) + (', ...' if len(classes) > 8 else '')
-        raise ConfigError(
-            f'classes has {name!r}, which the model card does not know; it knows {some}'
-        ) from exc

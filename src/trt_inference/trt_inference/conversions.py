@@ -5,33 +5,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import math
+from typing import Any
 
+from builtin_interfaces.msg import Duration
 from builtin_interfaces.msg import Time
 import cv2
+from geometry_msgs.msg import Point
+from geometry_msgs.msg import Pose
+from geometry_msgs.msg import PoseWithCovariance
+from geometry_msgs.msg import Quaternion
+from geometry_msgs.msg import Vector3
+import numpy as np
+from std_msgs.msg import ColorRGBA
 from std_msgs.msg import Header
 from vision_msgs.msg import BoundingBox2D
+from vision_msgs.msg import BoundingBox3D
 from vision_msgs.msg import Detection2D
 from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import Detection3D
+from vision_msgs.msg import Detection3DArray
 from vision_msgs.msg import LabelInfo
 from vision_msgs.msg import ObjectHypothesis
 from vision_msgs.msg import ObjectHypothesisWithPose
 from vision_msgs.msg import Point2D
 from vision_msgs.msg import Pose2D
 from vision_msgs.msg import VisionClass
+from visualization_msgs.msg import Marker
+from visualization_msgs.msg import MarkerArray
 
 from trt_engine.backend import Array
+from trt_inference.boxes3d import Boxes3d
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
 from trt_inference.detections import Detections
-from trt_inference.image_view import CompressedView
-from trt_inference.image_view import ImageView
 from trt_inference.worker import Result
+from trt_inference.worker import Stamped
 from trt_inference.worker import StreamStatistics
 from trt_interfaces.msg import InferenceStats
 
+# By class, round and round: colours that stand out from each other and from a dark background.
+_COLOURS = (
+    (0.12, 0.71, 0.96), (1.0, 0.6, 0.1), (0.35, 0.85, 0.35), (0.95, 0.35, 0.75), (0.95, 0.9, 0.25),
+    (0.6, 0.5, 1.0),
+)  # fmt: skip
 
-def header(view: ImageView | CompressedView) -> Header:
-    """Return the header of an image, for what was found in it."""
+
+def header(view: Stamped) -> Header:
+    """Return the header of a message, for what was found in it."""
     return Header(
         stamp=Time(sec=view.stamp_sec, nanosec=view.stamp_nanosec), frame_id=view.frame_id
     )
@@ -61,6 +82,80 @@ def detections(header: Header, found: Detections, classes: Sequence[str]) -> Det
     return message
 
 
+def detections_3d(header: Header, seen: Boxes3d, classes: Sequence[str]) -> Detection3DArray:
+    """Return the message of all boxes in one cloud; class_id holds the class name.
+
+    The heading of a box is its x axis, as REP-103 has it. vision_msgs has no place for velocities.
+    """
+    message = Detection3DArray(header=header)
+    for pose, size, score, index in zip(
+        _poses(seen), seen.sizes.tolist(), seen.scores.tolist(), seen.classes.tolist(), strict=True
+    ):
+        length, width, height = size
+        hypothesis = ObjectHypothesis(class_id=classes[index], score=score)
+        message.detections.append(
+            Detection3D(
+                header=header,
+                results=[
+                    ObjectHypothesisWithPose(
+                        hypothesis=hypothesis, pose=PoseWithCovariance(pose=pose)
+                    )
+                ],
+                bbox=BoundingBox3D(center=pose, size=Vector3(x=length, y=width, z=height)),
+            )
+        )
+    return message
+
+
+def markers(
+    header: Header, seen: Boxes3d, classes: Sequence[str], lifetime_s: float
+) -> MarkerArray:  # fmt: skip
+    """Return boxes for RViz and Foxglove: a see-through box, an arrow ahead, class and score.
+
+    What an earlier message showed is deleted.
+    """
+    shown = [Marker(header=header, action=Marker.DELETEALL)]
+    lifetime = Duration(sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * 1e9))
+    speeds = np.hypot(*seen.velocities.astype(np.float64).T).tolist()
+    numbers = zip(seen.sizes.tolist(), seen.scores.tolist(), seen.classes.tolist(), strict=True)
+    for place, (pose, (size, score, index)) in enumerate(zip(_poses(seen), numbers, strict=True)):
+        length, width, height = size
+        red, green, blue = _COLOURS[index % len(_COLOURS)]
+        text = f'{classes[index]} {score:.2f}'
+        if not math.isnan(speeds[place]):
+            text += f' {speeds[place]:.1f} m/s'
+        middle = pose.position
+        above = Point(x=middle.x, y=middle.y, z=middle.z + height / 2 + 0.4)
+        shown += [
+            Marker(
+                header=header, ns='boxes', id=place, type=Marker.CUBE, pose=pose,
+                scale=Vector3(x=length, y=width, z=height), lifetime=lifetime,
+                color=ColorRGBA(r=red, g=green, b=blue, a=0.35),
+            ),
+            Marker(
+                header=header, ns='headings', id=place, type=Marker.ARROW, pose=pose,
+                scale=Vector3(x=length / 2 + 0.5, y=0.15, z=0.15), lifetime=lifetime,
+                color=ColorRGBA(r=red, g=green, b=blue, a=1.0),
+            ),
+            Marker(
+                header=header, ns='labels', id=place, type=Marker.TEXT_VIEW_FACING, text=text,
+                pose=Pose(position=above), scale=Vector3(z=0.6), lifetime=lifetime,
+                color=ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0),
+            ),
+        ]  # fmt: skip
+    return MarkerArray(markers=shown)
+
+
+def _poses(seen: Boxes3d) -> list[Pose]:
+    halves = seen.yaws.astype(np.float64) / 2
+    return [
+        Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(z=sin, w=cos))
+        for (x, y, z), sin, cos in zip(
+            seen.centers.tolist(), np.sin(halves).tolist(), np.cos(halves).tolist(), strict=True
+        )
+    ]
+
+
 def label_info(stamp: Time, classes: Sequence[str], threshold: float) -> LabelInfo:
     """Return the names of the classes in the order of the network's own numbers."""
     return LabelInfo(
@@ -71,10 +166,14 @@ def label_info(stamp: Time, classes: Sequence[str], threshold: float) -> LabelIn
 
 
 def stats(
-    header: Header, camera: str, result: Result, statistics: StreamStatistics, dropped: int,
+    header: Header,
+    camera: str,
+    result: Result[Any, Any],
+    statistics: StreamStatistics,
+    dropped: int,
     backend: str,
-) -> InferenceStats:  # fmt: skip
-    """Return what one frame cost, and how its camera is doing."""
+) -> InferenceStats:
+    """Return what one frame cost, and how its sensor is doing."""
     fps = statistics.rate.per_second()
     return InferenceStats(
         header=header,
@@ -89,12 +188,12 @@ def stats(
         frames=statistics.frames,
         dropped=dropped,
         errors=statistics.errors,
-        detections=len(result.detections),
+        detections=len(result.seen),
         backend=backend,
     )
 
 
-def overlay(view: ImageView | CompressedView, picture: Array, compressed: bool) -> bytes:
+def overlay(view: Stamped, picture: Array, compressed: bool) -> bytes:
     """Return the drawn picture as a serialized Image, or CompressedImage (JPEG), of that header."""
     stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
     if not compressed:

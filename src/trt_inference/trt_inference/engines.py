@@ -17,12 +17,12 @@ from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import EngineMismatchError
 from trt_engine.health import Health
 from trt_engine.health import Level
+from trt_engine.lidar_model import network_file
 from trt_engine.manifest import Ingredients
-from trt_engine.model_file import resolve_model
 from trt_engine.platform import read_platform
 from trt_engine.store import Found
 from trt_engine.store import Store
-from trt_inference.config import InferenceConfig
+from trt_inference.detector_config import DetectorConfig
 
 LOG_EVERY = 0.25  # of the whole, within one phase
 
@@ -39,7 +39,7 @@ def find_engine(card: Card, store: str) -> Found:
         StoreError: The store must not be used.
     """
     ingredients = Ingredients.collect(
-        card, resolve_model(card), flavour='tensorrt', facts=read_platform()
+        card, network_file(card), flavour='tensorrt', facts=read_platform()
     )
     # the pictures of a calibration stay where the engine was built
     return Store(store or None).find(ingredients, any_calibration=True)
@@ -72,7 +72,7 @@ def open_engine(card: Card, entry: Entry) -> Backend:
     )
 
 
-def without_engine(config: InferenceConfig, reason: str) -> Choice:
+def without_engine(config: DetectorConfig, reason: str) -> Choice:
     """Return what runs the network where TensorRT could, but for want of an engine.
 
     Args:
@@ -90,7 +90,7 @@ def without_engine(config: InferenceConfig, reason: str) -> Choice:
     )
 
 
-def build_command(config: InferenceConfig) -> str:
+def build_command(config: DetectorConfig) -> str:
     """Return the command line that builds the engine which a node of this configuration wants."""
     card, onnx = model_elsewhere(config)
     words = ['ros2', 'run', 'trt_builder', 'trt_build', card]
@@ -103,7 +103,7 @@ def build_command(config: InferenceConfig) -> str:
     return shlex.join(words)
 
 
-def model_elsewhere(config: InferenceConfig) -> tuple[str, str]:
+def model_elsewhere(config: DetectorConfig) -> tuple[str, str]:
     """Return card and ONNX file ('': the card's) as a process in another folder knows them."""
     card = config.card if config.card in find_cards() else str(Path(config.card).absolute())
     return card, str(Path(config.onnx).absolute()) if config.onnx else ''

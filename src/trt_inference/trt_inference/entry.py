@@ -15,6 +15,14 @@ def inference() -> int:
     return main(told_to_stop)
 
 
+def lidar_inference() -> int:
+    """Run the lidar node; return the exit status."""
+    told_to_stop = StopSignals()
+    from trt_inference.lidar_node import main
+
+    return main(told_to_stop)
+
+
 def replay() -> int:
     """Run the replay node; return the exit status."""
     told_to_stop = StopSignals()

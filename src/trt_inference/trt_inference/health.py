@@ -1,6 +1,6 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Says from the figures of a camera, and from what runs the network, whether all is well."""
+"""Says from the figures of a sensor, and from what runs the network, whether all is well."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from trt_engine.health import Health
 from trt_engine.health import Level
 from trt_engine.health import number
-from trt_inference.config import InferenceConfig
-from trt_inference.config import Stream
+from trt_inference.detector_config import DetectorConfig
+from trt_inference.detector_config import Stream
 from trt_inference.worker import StreamStatistics
 
 RATE_TOLERANCE = 0.9  # of the expected rate
@@ -18,7 +18,7 @@ RATE_TOLERANCE = 0.9  # of the expected rate
 
 @dataclass(frozen=True)
 class Counts:
-    """The counters of a camera at one moment, in seconds of a clock that never goes back."""
+    """The counters of a sensor at one moment, in seconds of a clock that never goes back."""
 
     at_s: float
     frames: int = 0
@@ -27,17 +27,17 @@ class Counts:
 
 
 def stream_health(
-    config: InferenceConfig,
+    config: DetectorConfig,
     stream: Stream,
     statistics: StreamStatistics,
     now: Counts,
     before: Counts,
 ) -> Health:
-    """Judge one camera by what happened between two moments and by its recent latencies.
+    """Judge one sensor by what happened between two moments and by its recent latencies.
 
     Args:
         config: The limits.
-        stream: The camera.
+        stream: The sensor.
         statistics: Its figures.
         now: Its counters now.
         before: Its counters when it was judged last.
@@ -47,7 +47,7 @@ def stream_health(
     latency = statistics.total_ms.summary()
     p99 = latency.p99_ms
     values = {
-        'topic': stream.image_topic,
+        'topic': stream.source,
         'rate (Hz)': number(fps),
         'expected rate (Hz)': number(config.expected_rate_hz or None),
         'latency p50 (ms)': number(latency.p50_ms),
@@ -64,13 +64,11 @@ def stream_health(
     if failed and not looked_at:
         return Health(
             Level.ERROR,
-            f'no usable message on {stream.image_topic}: {statistics.last_error}',
+            f'no usable message on {stream.source}: {statistics.last_error}',
             values,
         )
     if not looked_at and not dropped:
-        return Health(
-            Level.WARN, f'no message on {stream.image_topic} since the last report', values
-        )
+        return Health(Level.WARN, f'no message on {stream.source} since the last report', values)
     if failed:
         return Health(
             Level.WARN, f'{failed} of {failed + looked_at} messages were unusable', values
@@ -89,7 +87,7 @@ def stream_health(
             values,
         )
     if dropped > looked_at:
-        why = 'slower than the camera'
+        why = 'slower than the sensor'
         if config.max_age_ms:
             why += f', or older than max_age_ms ({config.max_age_ms:g} ms)'
         return Health(

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from dataclasses import replace
 import time
 
@@ -32,6 +34,23 @@ from trt_inference.point_view import PointView
 _STANDING = np.eye(4)
 
 
+@dataclass(frozen=True, eq=False)
+class PlacedCloud:
+    """A cloud, and where it was taken.
+
+    Attributes:
+        view: The cloud.
+        transform: 4x4, from the frame of the cloud to that of the boxes; None where these are
+            the same.
+        pose: 4x4, from the frame of the boxes to one that does not move; matters where several
+            sweeps are accumulated.
+    """
+
+    view: PointView
+    transform: Array | None = None
+    pose: Array | None = None
+
+
 class LidarDetector:
     """A lidar network with what comes before and after it; one thread at a time may call it.
 
@@ -40,6 +59,9 @@ class LidarDetector:
     Attributes:
         card: The model card.
         backend: What runs the network; whoever opened it closes it.
+        batch: Most clouds that `begin` takes at once.
+        in_flight: Most runs that may be begun and not finished.
+        clouds: Clouds so far that were looked at.
         thresholds: What counts as a detection, from the next call on; at first the card's.
         class_filter: Indices of the classes to report, from the next call on; None for all.
         stages_ms: What the last call spent in preprocess (up to the inputs of the network, the
@@ -49,6 +71,9 @@ class LidarDetector:
         cropped: Points of the last cloud that `options` cut away.
         overflows: Clouds so far of which the network did not see every point in its range.
     """
+
+    batch = 1
+    in_flight = 1
 
     def __init__(
         self,
@@ -85,6 +110,7 @@ class LidarDetector:
         self.dropped = 0
         self.cropped = 0
         self.overflows = 0
+        self.clouds = 0
         self._options = options or CloudOptions()
         self._read = PointReader(spec)
         lag = 3 + spec.channels.index('time_lag') if 'time_lag' in spec.channels else None
@@ -94,17 +120,8 @@ class LidarDetector:
         self._decode = open_decoder3d(card, spec)
         self._clock = clock
 
-    def __call__(
-        self, view: PointView, transform: Array | None = None, pose: Array = _STANDING
-    ) -> Boxes3d:
+    def __call__(self, cloud: PlacedCloud) -> Boxes3d:
         """Return what is in one cloud.
-
-        Args:
-            view: The cloud.
-            transform: 4x4, from the frame of the cloud to that of the boxes; None where these
-                are the same.
-            pose: 4x4, from the frame of the boxes to one that does not move; matters where
-                several sweeps are accumulated.
 
         Raises:
             PointsError: The cloud lacks a field that the network needs, or a transform is none.
@@ -112,7 +129,7 @@ class LidarDetector:
             DecodeError: The outputs do not have the form that the card's head promises.
         """
         begun = self._clock()
-        points = self._points(view, transform, pose)
+        points = self._points(cloud)
         pillars = self._pillarize(points)
         self.counts = pillars.counts
         self.overflows += pillars.counts.overflow() is not None
@@ -135,26 +152,34 @@ class LidarDetector:
             'inference': (inferred - prepared) * 1e3,
             'decode': (decoded - inferred) * 1e3,
         }
+        self.clouds += 1
         return boxes
 
-    def forget(self) -> None:
-        """Forget earlier sweeps: what comes next has nothing to do with them."""
-        self._sweeps.clear()
+    def begin(self, clouds: Sequence[PlacedCloud]) -> Callable[[], list[Boxes3d]]:
+        """Return what looks at the clouds, as `GpuDetector.begin` does; nothing is begun yet."""
+        return lambda: [self(each) for each in clouds]
 
-    def _points(self, view: PointView, transform: Array | None, pose: Array) -> Array:
+    def forget(self) -> None:
+        """Forget earlier sweeps and counts: what comes next has nothing to do with them."""
+        self._sweeps.clear()
+        self.counts = None
+        self.dropped = self.cropped = self.overflows = self.clouds = 0
+
+    def _points(self, cloud: PlacedCloud) -> Array:
         """Return the points that count, in the frame of the boxes; z from the trained height."""
+        view = cloud.view
         points = self._read(view)
         self.dropped = self._read.dropped
-        if transform is not None:
-            check_transform(transform, 'the transform of the cloud')
-            move(points, transform)
+        if cloud.transform is not None:
+            check_transform(cloud.transform, 'the transform of the cloud')
+            move(points, cloud.transform)
         keep = inside(points, self._options)
         self.cropped = 0
         if keep is not None:
             self.cropped = len(keep) - int(np.count_nonzero(keep))
             points = points.T[:, keep].T
         stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
-        points = self._sweeps(points, stamp_ns, pose)
+        points = self._sweeps(points, stamp_ns, _STANDING if cloud.pose is None else cloud.pose)
         if self._options.ground_offset_m:
             points[:, 2] += np.float32(self._options.ground_offset_m)
         return points

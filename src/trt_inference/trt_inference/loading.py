@@ -23,10 +23,11 @@ from trt_engine.errors import StoreError
 from trt_inference.detections import Detections
 from trt_inference.gpu_pipeline import GpuDetector
 from trt_inference.pipeline import Detector
+from trt_inference.pipeline import Picture
 from trt_inference.worker import DetectorLike
 
 
-class CameraDetector(DetectorLike, Protocol):
+class CameraDetector(DetectorLike[Picture, Detections], Protocol):
     """What `pipeline.Detector` and `gpu_pipeline.GpuDetector` have in common."""
 
     card: Card

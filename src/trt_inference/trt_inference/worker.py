@@ -12,31 +12,52 @@ from dataclasses import dataclass
 import math
 import threading
 import time
+from typing import Generic
 from typing import Protocol
+from typing import TypeVar
 
-from trt_engine.backend import Array
 from trt_engine.errors import PerceptionError
 from trt_engine.timing import LatencyWindow
 from trt_engine.timing import Rate
-from trt_inference.config import Stream
-from trt_inference.detections import Detections
-from trt_inference.image_view import CompressedView
-from trt_inference.image_view import ImageView
-from trt_inference.image_view import view_compressed_image
-from trt_inference.image_view import view_image
+from trt_inference.detector_config import Stream
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
-from trt_inference.pipeline import Picture
 
 _WINDOW = 256  # frames that percentiles are taken over
 
+Taken = TypeVar('Taken')
+Seen = TypeVar('Seen')
+_Taken_contra = TypeVar('_Taken_contra', contravariant=True)
+_Seen_co = TypeVar('_Seen_co', covariant=True)
 
-class DetectorLike(Protocol):
-    """What the worker needs of `pipeline.Detector`."""
+
+class Stamped(Protocol):
+    """What the worker, and those who publish, need of a message that was read."""
+
+    @property
+    def stamp_sec(self) -> int:
+        """Return the seconds of the stamp."""
+
+    @property
+    def stamp_nanosec(self) -> int:
+        """Return the nanoseconds of the stamp."""
+
+    @property
+    def frame_id(self) -> str:
+        """Return the coordinate frame."""
+
+
+# Gives the message of a frame, and what reads of it what the detector takes: that may take long,
+# and is not called for frames that are too old.
+Open = Callable[[Frame], tuple[Stamped, Callable[[], Taken]]]
+
+
+class DetectorLike(Protocol[_Taken_contra, _Seen_co]):
+    """What the worker needs of `pipeline.Detector` and `lidar_pipeline.LidarDetector`."""
 
     @property
     def batch(self) -> int:
-        """Return how many pictures `begin` takes at most."""
+        """Return how many of what it takes `begin` takes at most."""
 
     @property
     def in_flight(self) -> int:
@@ -46,44 +67,52 @@ class DetectorLike(Protocol):
     def stages_ms(self) -> Mapping[str, float]:
         """Return what the last run spent in preprocess, inference and decode."""
 
-    def begin(self, pictures: Sequence[Picture]) -> Callable[[], list[Detections]]:
-        """Begin to look at pictures; return what waits for their detections."""
+    def begin(self, pictures: Sequence[_Taken_contra]) -> Callable[[], Sequence[_Seen_co]]:
+        """Begin to look at pictures, or clouds; return what waits for what is in them."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """One frame that was looked at, as the publisher needs it."""
+class Result(Generic[Taken, Seen]):
+    """One frame that was looked at, as the publisher needs it.
+
+    Attributes:
+        stream: Of which sensor.
+        view: The message.
+        taken: What the detector took of it.
+        seen: What the detector saw.
+        stages_ms: What each stage took.
+        age_ms: How old the frame was when it was read; NaN where its stamp does not say.
+    """
 
     stream: int
-    view: ImageView | CompressedView
-    pixels: Array
-    encoding: str
-    detections: Detections
+    view: Stamped
+    taken: Taken
+    seen: Seen
     stages_ms: Mapping[str, float]
     age_ms: float
 
 
 @dataclass(frozen=True)
-class _Read:
+class _Read(Generic[Taken]):
     """A frame whose message was read."""
 
     frame: Frame
-    view: ImageView | CompressedView
-    picture: Picture
+    view: Stamped
+    taken: Taken
     age_ms: float
     read_ms: float
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Run(Generic[Taken, Seen]):
     """Frames that the detector is looking at."""
 
-    frames: Sequence[_Read]
-    finish: Callable[[], list[Detections]]
+    frames: Sequence[_Read[Taken]]
+    finish: Callable[[], Sequence[Seen]]
 
 
 class StreamStatistics:
-    """Counts and times of one camera since activation; written by the worker thread only."""
+    """Counts and times of one sensor since activation; written by the worker thread only."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.total_ms = LatencyWindow(_WINDOW)
@@ -96,7 +125,7 @@ class StreamStatistics:
         self.publish_ms = 0.0
 
 
-class Worker:
+class Worker(Generic[Taken, Seen]):
     """The thread between the subscriptions and the publishers.
 
     A frame that cannot be used is counted and reported, and the next one is taken. Anything that is
@@ -104,20 +133,20 @@ class Worker:
 
     Attributes:
         max_age_ms: Frames with an older stamp are dropped when their turn comes; 0 keeps all.
-        max_batch_wait_ms: How long after its arrival a frame may wait for those of other cameras,
+        max_batch_wait_ms: How long after its arrival a frame may wait for those of other sensors,
             where the detector takes several at once.
-        statistics: Of each camera.
+        statistics: Of each sensor.
         latest: The frames that wait.
     """
 
     def __init__(
         self,
-        detector: DetectorLike,
+        detector: DetectorLike[Taken, Seen],
         streams: Sequence[Stream],
         *,
-        compressed: bool,
+        open: Open[Taken],
         now_ns: Callable[[], int],
-        publish: Callable[[Result], None],
+        publish: Callable[[Result[Taken, Seen]], None],
         on_error: Callable[[int, PerceptionError], None],
         on_crash: Callable[[BaseException], None],
         on_start: Callable[[], None] = lambda: None,
@@ -127,8 +156,8 @@ class Worker:
 
         Args:
             detector: What looks at a frame.
-            streams: The cameras.
-            compressed: Whether messages are CompressedImage rather than Image.
+            streams: The sensors.
+            open: Opens a frame; called in the worker thread, and may raise PerceptionError.
             now_ns: The clock that header stamps are of.
             publish: Called in the worker thread for each frame that was looked at.
             on_error: Called in the worker thread for each frame that could not be used.
@@ -141,13 +170,13 @@ class Worker:
         self.statistics = [StreamStatistics(clock) for _ in streams]
         self.latest = LatestFrames(len(streams), clock)
         self._detector = detector
-        self._view = view_compressed_image if compressed else view_image
+        self._open = open
         self._now_ns = now_ns
         self._publish = publish
         self._on_error = on_error
         self._on_crash = on_crash
         self._on_start = on_start
-        self._under_way: deque[_Run] = deque()
+        self._under_way: deque[_Run[Taken, Seen]] = deque()
         self._clock = clock
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
 
@@ -189,30 +218,27 @@ class Worker:
         if self._under_way and (not frames or len(self._under_way) >= self._detector.in_flight):
             self._finish(self._under_way.popleft())
 
-    def _read(self, frame: Frame) -> _Read | None:
+    def _read(self, frame: Frame) -> _Read[Taken] | None:
         begun = self._clock()
         try:
-            view = self._view(frame.serialized)
+            view, take = self._open(frame)
             age_ms = self._age_ms(view)
             if self.max_age_ms and age_ms > self.max_age_ms:
                 self.statistics[frame.stream].too_old += 1
                 return None
-            if isinstance(view, CompressedView):
-                picture = view.decode(), 'bgr8'
-            else:
-                picture = view.pixels, view.encoding
+            taken = take()
         except PerceptionError as exc:
             self._fail(frame, exc)
             return None
-        return _Read(frame, view, picture, age_ms, (self._clock() - begun) * 1e3)
+        return _Read(frame, view, taken, age_ms, (self._clock() - begun) * 1e3)
 
-    def _begin(self, frames: Sequence[_Read]) -> None:
+    def _begin(self, frames: Sequence[_Read[Taken]]) -> None:
         if not frames:
             return
         while len(self._under_way) >= self._detector.in_flight:
             self._finish(self._under_way.popleft())
         try:
-            finish = self._detector.begin([each.picture for each in frames])
+            finish = self._detector.begin([each.taken for each in frames])
         except PerceptionError as exc:
             if len(frames) == 1:
                 self._fail(frames[0].frame, exc)
@@ -223,18 +249,18 @@ class Worker:
             return
         self._under_way.append(_Run(frames, finish))
 
-    def _finish(self, run: _Run) -> None:
+    def _finish(self, run: _Run[Taken, Seen]) -> None:
         try:
-            found = run.finish()
+            seen = run.finish()
         except PerceptionError as exc:
             for each in run.frames:
                 self._fail(each.frame, exc)
             return
         stages_ms = self._detector.stages_ms
-        for each, detections in zip(run.frames, found, strict=True):
-            self._hand_over(each, detections, dict(stages_ms))
+        for each, what in zip(run.frames, seen, strict=True):
+            self._hand_over(each, what, dict(stages_ms))
 
-    def _hand_over(self, read: _Read, detections: Detections, stages_ms: dict[str, float]) -> None:
+    def _hand_over(self, read: _Read[Taken], seen: Seen, stages_ms: dict[str, float]) -> None:
         frame, statistics = read.frame, self.statistics[read.frame.stream]
         stages_ms['preprocess'] += read.read_ms
         stages_ms['publish'] = statistics.publish_ms
@@ -243,9 +269,7 @@ class Worker:
         statistics.frames += 1
         statistics.rate.tick()
         statistics.age_ms = read.age_ms
-        self._publish(
-            Result(frame.stream, read.view, *read.picture, detections, stages_ms, read.age_ms)
-        )
+        self._publish(Result(frame.stream, read.view, read.taken, seen, stages_ms, read.age_ms))
         published = self._clock()
         statistics.publish_ms = (published - detected) * 1e3
         statistics.total_ms.add((published - frame.arrived_s) * 1e3)
@@ -256,7 +280,7 @@ class Worker:
         statistics.last_error = str(error)
         self._on_error(frame.stream, error)
 
-    def _age_ms(self, view: ImageView | CompressedView) -> float:
+    def _age_ms(self, view: Stamped) -> float:
         stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
         age_ms = (self._now_ns() - stamp_ns) / 1e6
         return age_ms if stamp_ns > 0 and age_ms >= 0 else math.nan

@@ -1,0 +1,96 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Transforms of TF as matrices; tf2_ros is asked for when the first one is."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+
+from trt_engine.backend import Array
+from trt_engine.errors import ConfigError
+from trt_engine.errors import PointsError
+
+
+class Transforms:
+    """Listens to /tf and /tf_static for a node.
+
+    Args:
+        node: Whose executor takes the messages in; not the thread that asks for matrices.
+        timeout_ms: Longest wait for a transform that has not come yet.
+
+    Raises:
+        ConfigError: tf2_ros is not installed.
+    """
+
+    def __init__(self, node: Node, timeout_ms: float) -> None:
+        try:
+            self._tf: Any = import_module('tf2_ros')
+        except ImportError as exc:
+            raise ConfigError(
+                f'target_frame or fixed_frame is set, and tf2_ros cannot be imported ({exc}); '
+                'install it (apt install ros-$ROS_DISTRO-tf2-ros-py), or set neither'
+            ) from exc
+        self._timeout = Duration(nanoseconds=round(timeout_ms * 1e6))
+        self._buffer: Any = self._tf.Buffer()
+        self._listener: Any = self._tf.TransformListener(self._buffer, node)
+
+    def matrix(self, target: str, source: str, stamp_ns: int) -> Array:
+        """Return the 4x4 float64 transform from one frame to another at a time.
+
+        Args:
+            target: Frame to which it takes a point.
+            source: Frame from which.
+            stamp_ns: When.
+
+        Raises:
+            PointsError: It is not known, and did not come in time.
+        """
+        try:
+            found = self._buffer.lookup_transform(
+                target, source, Time(nanoseconds=stamp_ns), self._timeout
+            )
+        except self._tf.TransformException as exc:
+            raise PointsError(
+                f'TF has no transform from {source!r} to {target!r} at {stamp_ns / 1e9:.3f} s '
+                f'within {self._timeout.nanoseconds / 1e6:g} ms: {exc}; is it published?'
+            ) from exc
+        return as_matrix(found.transform)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._listener.unregister()
+
+
+def as_matrix(transform: Any) -> Array:
+    """Return a geometry_msgs/Transform as 4x4 float64.
+
+    Raises:
+        PointsError: Its quaternion has no length.
+    """
+    turn, shift = transform.rotation, transform.translation
+    x, y, z, w = quaternion = np.array([turn.x, turn.y, turn.z, turn.w], np.float64)
+    length = float(quaternion @ quaternion)
+    if not 0.5 < length < 2.0:
+        raise PointsError(
+            f'TF has a transform with the quaternion {quaternion.tolist()}; wanted a length of 1'
+        )
+    matrix = np.eye(4)
+    matrix[:3, :3] -= (
+        2
+        / length
+        * np.array(
+            [
+                [y * y + z * z, w * z - x * y, -w * y - x * z],
+                [-w * z - x * y, x * x + z * z, w * x - y * z],
+                [w * y - x * z, -w * x - y * z, x * x + y * y],
+            ]
+        )
+    )
+    matrix[:3, 3] = shift.x, shift.y, shift.z
+    return matrix
