@@ -1,0 +1,206 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The lidar node over real DDS, with a network that has learned nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from tools.lidar_network import form
+from tools.lidar_network.onnx_file import write
+from tools.lidar_network.untrained import untrained
+from trt_inference.cdr import serialize_points
+
+STAMP_NS = 1_700_000_000_000_000_042
+FIELDS = ('x', 'y', 'z', 'intensity')
+HEADS = {'cls_preds': 8 * len(form.CLASSES), 'box_preds': 8 * 7, 'dir_cls_preds': 8 * 2}
+
+
+@pytest.fixture(scope='module')
+def card(tmp_path_factory):
+    """Return a card whose network finds things wherever there are points."""
+    folder = tmp_path_factory.mktemp('lidar')
+    learned = untrained(np.random.default_rng(1), HEADS)
+    bias = learned.heads['cls_preds'][1]
+    bias -= 6  # nearly nothing is a thing
+    write(learned, form.POINTS, folder / 'demo_lidar.onnx')
+    card = form.card()
+    values = {
+        'card': 1,
+        'name': card.name,
+        'summary': card.summary,
+        'model': {'source': 'demo_lidar.onnx', 'licence': 'Apache-2.0'},
+        'input': {'kind': 'points', **asdict(card.points)},
+        'head': {'type': card.head.type, 'outputs': dict(card.head.outputs), **card.head.options},
+        'classes': list(card.classes),
+        'thresholds': asdict(card.thresholds),
+    }
+    path = folder / 'demo_lidar.yaml'
+    path.write_text(yaml.safe_dump(_plain(values)))
+    return path
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Return a function that starts an entry point of the package with parameters."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    running = []
+
+    def start(entry, **parameters):
+        words = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
+        code = f'import sys; from trt_inference.entry import {entry}; sys.exit({entry}())'
+        log = (tmp_path / f'{entry}.log').open('w')
+        process = subprocess.Popen(
+            [sys.executable, '-c', code, '--ros-args', *words], stdout=log, stderr=log
+        )
+        running.append((process, log))
+        return tmp_path / f'{entry}.log'
+
+    yield start
+    for process, log in running:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+@pytest.fixture
+def lidar(listener, wait_until):
+    """Return a function that sends clouds until boxes come, and gives the last of them."""
+    from sensor_msgs.msg import PointCloud2
+    from vision_msgs.msg import Detection3DArray
+
+    publisher = listener.node.create_publisher(PointCloud2, '/points', 10)
+    received = listener.listen(Detection3DArray, '/lidar_inference/detections')
+
+    def ask(message):
+        wait_until(lambda: publisher.get_subscription_count() > 0, 'the lidar node', 30)
+        before = len(received)
+
+        def arrived():
+            publisher.publish(message)
+            return len(received) > before
+
+        wait_until(arrived, 'boxes', 20)
+        return received[-1]
+
+    return ask
+
+
+def cloud(count=5000, fields=FIELDS, stamp_ns=STAMP_NS):
+    chance = np.random.default_rng(4)
+    points = chance.uniform((-20, -20, -2, 0), (20, 20, 1, 1), (count, 4)).astype(np.float32)
+    return serialize_points(stamp_ns, 'top_lidar', points[:, : len(fields)], fields)
+
+
+def values_of(reports, name):
+    found = [status for report in list(reports) for status in report.status if status.name == name]
+    return found[-1] if found else None
+
+
+def test_real_sweeps_from_files_come_out_as_boxes(
+    start, listener, wait_until, card, data, tmp_path
+):
+    from diagnostic_msgs.msg import DiagnosticArray
+    from vision_msgs.msg import Detection3DArray
+    from visualization_msgs.msg import MarkerArray
+
+    from trt_interfaces.msg import InferenceStats
+
+    sweeps = tmp_path / 'sweeps'
+    sweeps.mkdir()
+    for path in (data / 'lidar').glob('*.bin'):
+        (sweeps / path.name).symlink_to(path)
+    found = listener.listen(Detection3DArray, '/lidar_inference/detections')
+    markers = listener.listen(MarkerArray, '/lidar_inference/markers')
+    stats = listener.listen(InferenceStats, '/lidar_inference/stats')
+    reports = listener.listen(DiagnosticArray, '/diagnostics')
+    start('lidar_inference', card=card, backend='onnxruntime')
+    start('replay', source=sweeps, frame_rate=5.0, loop='true', wait_for_subscribers_s=60.0)
+    wait_until(lambda: len(found) > 4 and len(markers) > 4 and stats, 'boxes of real sweeps', 60)
+
+    assert {each.header.frame_id for each in found} == {'lidar'}
+    stamps = [each.header.stamp.sec + each.header.stamp.nanosec / 1e9 for each in found]
+    assert stamps == sorted(set(stamps))
+    boxes = [box for each in found for box in each.detections]
+    assert boxes
+    for box in boxes:
+        assert box.results[0].hypothesis.class_id in form.CLASSES
+        assert 0.1 <= box.results[0].hypothesis.score <= 1
+        assert min(box.bbox.size.x, box.bbox.size.y, box.bbox.size.z) > 0
+        turn = box.bbox.center.orientation
+        assert (turn.x, turn.y) == (0, 0)
+        assert math.hypot(turn.z, turn.w) == pytest.approx(1)
+        assert box.results[0].pose.pose == box.bbox.center
+    shown = markers[-1].markers
+    assert (shown[0].action, len(shown) % 3) == (shown[0].DELETEALL, 1)
+    assert {each.ns for each in shown[1:]} <= {'boxes', 'headings', 'labels'}
+    assert (stats[-1].backend, stats[-1].errors) == ('onnxruntime', 0)
+    assert stats[-1].preprocess_ms > 0
+    wait_until(lambda: values_of(reports, 'lidar_inference: points'), 'diagnostics', 10)
+    values = {each.key: each.value for each in values_of(reports, 'lidar_inference: points').values}
+    assert int(values['points of the last cloud']) > 100_000
+    assert int(values['seen by the network']) > 50_000
+
+
+def test_the_header_is_the_clouds_and_thresholds_change_while_it_runs(start, listener, lidar, card):
+    start('lidar_inference', card=card, backend='onnxruntime')
+    message = lidar(cloud())
+    assert message.header.frame_id == 'top_lidar'
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (1_700_000_000, 42)
+    assert message.detections
+    again = lidar(cloud())
+    assert again == message
+
+    assert listener.set_parameter('/lidar_inference', 'score_threshold', 1.0).successful
+    lidar(cloud())
+    assert lidar(cloud()).detections == []
+    outcome = listener.set_parameter('/lidar_inference', 'sweeps', 3)
+    assert not outcome.successful
+    assert 'sweeps takes effect when the node is configured' in outcome.reason
+
+
+def test_bad_clouds_are_reported_and_the_life_cycle_goes_round(
+    start, listener, lidar, wait_until, card
+):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    reports = listener.listen(DiagnosticArray, '/diagnostics')
+    log = start('lidar_inference', card=card, backend='onnxruntime', sweeps=2)
+    first = lidar(cloud())
+    assert first.detections
+
+    from sensor_msgs.msg import PointCloud2
+
+    publisher = listener.node.create_publisher(PointCloud2, '/points', 10)
+    wait_until(lambda: publisher.get_subscription_count() > 0, 'the lidar node', 10)
+    publisher.publish(cloud(fields=FIELDS[:3]))
+    wait_until(lambda: "the cloud has no field 'intensity'" in log.read_text(), 'an error', 10)
+    assert lidar(cloud()).detections
+
+    assert listener.change_state('/lidar_inference', 'deactivate')
+    assert listener.change_state('/lidar_inference', 'cleanup')
+    assert listener.state('/lidar_inference') == 'unconfigured'
+    assert listener.change_state('/lidar_inference', 'configure')
+    assert listener.change_state('/lidar_inference', 'activate')
+    # nothing of earlier sweeps is left
+    assert lidar(cloud(stamp_ns=STAMP_NS)).detections == first.detections
+    wait_until(lambda: values_of(reports, 'lidar_inference: lidar'), 'diagnostics of the lidar', 10)
+
+
+def test_an_image_card_is_refused_with_the_reason(start, wait_until):
+    log = start('lidar_inference', card='demo', backend='onnxruntime')
+    wait_until(lambda: 'configure failed' in log.read_text(), 'a refusal', 30)
+    assert 'input.kind is image, a network for pictures; wanted points here' in log.read_text()
