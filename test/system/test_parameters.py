@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 import sys
 from typing import get_type_hints
 
@@ -33,12 +34,14 @@ NOT_OURS = ('use_sim_time', 'start_type_description_service', 'diagnostic_update
 
 
 @contextmanager
-def running(name: str, *given: str) -> Iterator:
+def running(name: str, *given: str, file: Path | None = None) -> Iterator:
     """Make a node in this process, with parameters as a command line gives them."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
     words = ['--ros-args', *(word for each in given for word in ('-p', each))]
+    if file is not None:
+        words += ['--params-file', str(file)]
     rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
     try:
         if name == 'builder':
@@ -151,3 +154,15 @@ def test_a_value_of_the_command_line_that_cannot_be_is_refused(node, given, word
 def test_lists_may_be_empty(given):
     with running('inference', given) as node:
         assert node._config.classes == (('person',) if 'person' in given else ())
+
+
+def test_the_lidar_node_takes_its_own_section_of_the_parameters_file(repository, tmp_path):
+    text = (repository / 'config' / 'trt_inference.yaml').read_text()
+    path = tmp_path / 'parameters.yaml'
+    path.write_text(text.replace('points_topic: points', 'points_topic: ouster/points'))
+    for name, card in (('inference', 'demo'), ('lidar_inference', 'demo_lidar')):
+        with running(name, file=path) as node:
+            assert node.get_parameter('card').value == card
+            assert node.has_parameter('points_topic') == (name == 'lidar_inference')
+            if name == 'lidar_inference':
+                assert node.get_parameter('points_topic').value == 'ouster/points'

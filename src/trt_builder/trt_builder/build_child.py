@@ -278,10 +278,12 @@ def _run_compare(job: Mapping[str, Any], work: Path, sender: _Sender) -> dict[st
     from trt_builder.check import check_engine
     from trt_builder.int8.calibration import open_calibration
     from trt_engine.card import load_card
+    from trt_engine.card import ModelSource
 
     card = load_card(job['card'])
     # the paths in it are relative to where we stand already
-    card = replace(card, build=read_build(job['build'], Key(Path('job.json')) / 'build'))
+    build = read_build(job['build'], Key(Path('job.json')) / 'build')
+    card = replace(card, model=ModelSource(**job['source']), build=build)
     inputs = None
     if job['data'] is not None:
         inputs = open_calibration(

@@ -255,6 +255,7 @@ def compare_in_process(
         'kind': 'compare',
         'card': str(card.path),
         'build': asdict(card.build),
+        'source': asdict(card.model),
         'model': str(model.resolve()),
         'plan': str(plan.resolve()),
         'flavour': flavour,

@@ -60,10 +60,12 @@ from trt_engine.errors import CalibrationError
 from trt_engine.errors import CheckFailedError
 from trt_engine.errors import NoReferenceError
 from trt_engine.errors import PerceptionError
+from trt_engine.lidar_card import PointsInput
+from trt_engine.lidar_model import network_file
 from trt_engine.manifest import Ingredients
 from trt_engine.manifest import Manifest
 from trt_engine.model_file import file_digest
-from trt_engine.model_file import resolve_model
+from trt_engine.pillar_inputs import network_shapes
 from trt_engine.platform import Platform
 from trt_engine.platform import read_platform
 from trt_engine.store import Found
@@ -309,7 +311,7 @@ class EngineBuilder:
     def _order(self, card: Card, allow_few: bool) -> _Order:
         if card.path is None:
             raise BuildRefusedError(f'card {card.name!r} is in no file; save it and load it again')
-        onnx = resolve_model(card)
+        onnx = network_file(card)
         facts = read_platform(flavour=self.flavour)
         if self._assume is not None:
             facts = replace(facts, tensorrt=self._assume)
@@ -338,7 +340,7 @@ class EngineBuilder:
 
     def _ready(self, order: _Order, probe: Probe, report: ModelReport) -> _Ready:
         model = report.require()
-        shapes = _input_shapes(order.card)
+        shapes = _input_shapes(order.card, model)
         for name in shapes:
             if name not in model.inputs:
                 raise BuildRefusedError(
@@ -535,15 +537,18 @@ def _calibration(
     return samples.digest(), job
 
 
-def _input_shapes(card: Card) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that a card's images give its network's inputs, batch 1."""
-    size = (card.image.height, card.image.width)
-    nchw = card.image.layout == 'nchw'
+def _input_shapes(card: Card, model: ModelFacts) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a card's images give its network's inputs, batch 1, or its clouds."""
+    spec = card.input
+    if isinstance(spec, PointsInput):
+        return network_shapes(spec, {name: each.shape for name, each in model.inputs.items()})
+    size = (spec.height, spec.width)
+    nchw = spec.layout == 'nchw'
     shapes: dict[str, tuple[int, ...]] = {
-        card.image.tensor: (1, IMAGE_CHANNELS, *size) if nchw else (1, *size, IMAGE_CHANNELS)
+        spec.tensor: (1, IMAGE_CHANNELS, *size) if nchw else (1, *size, IMAGE_CHANNELS)
     }
-    if card.image.size_tensor is not None:
-        shapes[card.image.size_tensor] = (1, 2)
+    if spec.size_tensor is not None:
+        shapes[spec.size_tensor] = (1, 2)
     return shapes
 
 

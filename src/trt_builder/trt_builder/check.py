@@ -22,13 +22,19 @@ import numpy as np
 
 from trt_builder.compat import Flavour
 from trt_engine.backend import Array
+from trt_engine.backend import Backend
 from trt_engine.backends import open_backend
 from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.build_settings import Checks
 from trt_engine.card import Card
 from trt_engine.errors import BackendError
 from trt_engine.errors import CheckFailedError
+from trt_engine.errors import ModelFileError
 from trt_engine.errors import NoReferenceError
+from trt_engine.lidar_card import PointsInput
+from trt_engine.lidar_model import pillar_weights
+from trt_engine.pillar_inputs import open_inputs
+from trt_engine.pillars import Pillarizer
 from trt_engine.preprocess import Preprocessor
 
 Inputs = Mapping[str, Array]
@@ -200,6 +206,27 @@ def card_samples(card: Card, pictures: Iterable[Array] = (), count: int = 4) -> 
         yield preprocessor.inputs
 
 
+def cloud_samples(card: Card, network: Backend, count: int = 4) -> Iterator[Inputs]:
+    """Yield inputs of a lidar card's network, prepared as in inference from clouds made up.
+
+    Args:
+        card: Whose network.
+        network: Has its inputs.
+        count: How many; the same ones each time.
+
+    Raises:
+        NoReferenceError: What is inside the pillars is not known here.
+    """
+    spec = card.points
+    try:
+        inputs = open_inputs(spec, pillar_weights(card), network, None)
+    except ModelFileError as exc:
+        raise NoReferenceError(f'there is nothing to give the network: {exc}') from exc
+    pillarize = Pillarizer(spec)
+    for seed in range(count):
+        yield inputs(pillarize(_cloud(spec, seed)))
+
+
 def check_engine(
     card: Card,
     model: Path,
@@ -217,7 +244,7 @@ def check_engine(
         plan: The engine.
         flavour: Which TensorRT runs it.
         precision: That of the engine.
-        inputs: Recorded network inputs; without them pictures are drawn.
+        inputs: Recorded network inputs; without them pictures are drawn, or clouds made up.
 
     Raises:
         NoReferenceError: ONNX Runtime cannot run the model: there is nothing to compare with.
@@ -253,7 +280,7 @@ def check_engine(
         return compare(
             infer,
             golden,
-            card_samples(card) if inputs is None else inputs,
+            _samples(card, reference) if inputs is None else inputs,
             precision='tf32' if precision == 'fp32' and card.build.tf32 else precision,
             checks=card.build.checks,
             ranked=ranked_of(card),
@@ -366,3 +393,24 @@ def _scene(size: tuple[int, int], seed: int) -> Array:
             inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
         picture[inside] = color
     return picture
+
+
+def _samples(card: Card, network: Backend) -> Iterator[Inputs]:
+    if isinstance(card.input, PointsInput):
+        return cloud_samples(card, network)
+    return card_samples(card)
+
+
+def _cloud(spec: PointsInput, seed: int) -> Array:
+    """Return points on a ground with bumps, and in heaps on it, as things have them."""
+    random = np.random.default_rng(seed)
+    low, high = np.array(spec.range_m[:3]), np.array(spec.range_m[3:])
+    size = high - low
+    ground = random.uniform(0, 1, (12_000, 3)) * (1, 1, 0.02) + (0, 0, 0.2)
+    heaps = random.uniform(0, 1, (40, 1, 2))
+    spread = random.uniform(-1, 1, (40, 150, 3)) * (2.0, 1.0, 0.8) / size
+    spread += np.concatenate((heaps, np.full((40, 1, 1), 0.2 + 0.8 / size[2])), axis=2)
+    places = np.concatenate((ground, spread.reshape(-1, 3))) * size + low
+    channels = random.uniform(0, 1, (len(places), len(spec.channels)))
+    points: Array = np.concatenate((places, channels), axis=1).astype(np.float32)
+    return points

@@ -55,6 +55,37 @@ def open_inputs(
     return GridInputs(spec, net, inputs, channels=len(weights.bias))
 
 
+def network_shapes(
+    spec: PointsInput, inputs: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's inputs, as many pillars as there may be.
+
+    Args:
+        spec: What the card says of the points.
+        inputs: Name -> shape in the file, -1 where it is free.
+
+    Raises:
+        ModelFileError: The network takes neither one grid nor the card's pillars.
+    """
+    if spec.tensor in inputs:
+        voxels = spec.max_voxels
+        shapes: dict[str | None, tuple[int, ...]] = {
+            spec.tensor: (voxels, spec.max_points, spec.feature_size),
+            spec.places_tensor: (voxels, 4),
+            spec.sizes_tensor: (voxels,),
+            spec.count_tensor: (1,),
+        }
+        return {name: shape for name, shape in shapes.items() if name is not None}
+    columns, rows = spec.grid
+    listed = ', '.join(f'{name} {list(shape)}' for name, shape in inputs.items())
+    if len(inputs) != 1 or any(len(shape) != 4 for shape in inputs.values()):
+        raise ModelFileError(
+            f'the network takes {listed}; wanted one grid [1, C, {rows}, {columns}], or '
+            f'{spec.tensor!r}, as input.tensor of the card says'
+        )
+    return {name: (1, shape[1], rows, columns) for name, shape in inputs.items()}
+
+
 class GridInputs:
     """For networks that take what an encoder makes of each pillar, laid out as seen from above."""
 

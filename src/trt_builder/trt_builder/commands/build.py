@@ -36,7 +36,7 @@ from trt_engine.card import load_card
 from trt_engine.entry import read_text
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
-from trt_engine.model_file import resolve_model
+from trt_engine.lidar_model import network_file
 from trt_engine.store import Store
 
 SUMMARY = """\
@@ -118,7 +118,7 @@ def _read_line(args: Namespace) -> FromTrtexec:
         if args.onnx is None and word.startswith('--onnx='):
             args.onnx = Path(word.removeprefix('--onnx='))
     version = arguments.known_version('tensorrt', args.tensorrt)
-    model = resolve_model(load_card(args.card, onnx=args.onnx))
+    model = network_file(load_card(args.card, onnx=args.onnx))
     (report,) = check_in_process([model], 'tensorrt', version)
     line = read(args.from_trtexec, version, report.require())
     if line.engine is not None:

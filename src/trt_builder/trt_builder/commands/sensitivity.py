@@ -26,7 +26,7 @@ from trt_builder.int8.sensitivity import SAMPLES
 from trt_builder.int8.sensitivity import to_text
 from trt_engine.card import Card
 from trt_engine.errors import CalibrationError
-from trt_engine.model_file import resolve_model
+from trt_engine.lidar_model import network_file
 
 SUMMARY = 'Measure what each layer loses in INT8; `mixed` keeps the worst in FP16.'
 EXAMPLE = 'example: trt_build sensitivity demo --set calibration.data=pictures/ --top 10'
@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print the report; return the exit status."""
     card = arguments.read_card(args)
-    source = FloatModel(resolve_model(card))
+    source = FloatModel(network_file(card))
     given = card.build.calibration
     method = 'percentile' if given.method == 'auto' else given.method
     keep = SUGGESTED if given.keep_sensitive else Keep(depthwise=False, last=False)

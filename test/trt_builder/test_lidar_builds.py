@@ -1,0 +1,127 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Engines of lidar networks: what a plugin would do is ours, the rest is built and checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from tools.lidar_network import form
+from tools.lidar_network.onnx_file import write
+from tools.lidar_network.untrained import untrained
+from trt_builder.builder import EngineBuilder
+from trt_engine.backends import open_backend
+from trt_engine.card import load_card
+from trt_engine.errors import CheckFailedError
+from trt_engine.lidar_model import network_file
+from trt_engine.lidar_model import pillar_weights
+from trt_engine.store import Store
+from trt_inference.boxes3d import Boxes3d
+from trt_inference.clouds import CloudOptions
+from trt_inference.engines import find_engine
+from trt_inference.engines import open_engine
+from trt_inference.lidar_loading import LoadedLidar
+from trt_inference.lidar_pipeline import LidarDetector
+from trt_inference.lidar_pipeline import PlacedCloud
+from trt_inference.point_view import PointView
+
+pytestmark = pytest.mark.slow
+
+HEADS = {'cls_preds': 8 * len(form.CLASSES), 'box_preds': 8 * 7, 'dir_cls_preds': 8 * 2}
+SMALL = replace(
+    form.POINTS, range_m=(-8.0, -6.4, -3.0, 8.0, 6.4, 3.0), max_voxels=2000
+)  # fmt: skip
+
+
+@pytest.fixture
+def card(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    learned = untrained(np.random.default_rng(1), HEADS)
+    write(learned, SMALL, tmp_path / 'demo_lidar.onnx')
+    path = tmp_path / 'demo_lidar.yaml'
+    path.write_text(
+        """
+card: 1
+name: demo_lidar
+summary: Nothing learned
+model: {source: demo_lidar.onnx, licence: Apache-2.0}
+input:
+  kind: points
+  tensor: voxels
+  range_m: [-8, -6.4, -3, 8, 6.4, 3]
+  voxel_m: [0.2, 0.2, 6]
+  max_points: 32
+  max_voxels: 2000
+  features: pillar10
+head:
+  type: pointpillars
+  outputs: {scores: cls_preds, boxes: box_preds, directions: dir_cls_preds}
+  anchor_sizes: [[4.5, 1.8, 1.7], [9.2, 2.4, 3.4], [0.6, 0.6, 1.6], [1.75, 0.62, 1.72]]
+  anchor_bottoms: [-1.8, -1.8, -1.8, -1.8]
+classes: [car, truck, pedestrian, cyclist]
+thresholds: {score: 0.6, nms_iou: 0.1}
+"""
+    )
+    return load_card(path)
+
+
+def boxes(detector: LidarDetector) -> Boxes3d:
+    chance = np.random.default_rng(7)
+    columns = {
+        name: chance.uniform(-6, 6, (1, 3000)).astype(np.float32) / (1 if name in 'xy' else 4)
+        for name in ('x', 'y', 'z', 'intensity')
+    }
+    return detector(PlacedCloud(PointView(0, 0, 'lidar', 3000, 1, 16, 48000, columns, True)))
+
+
+def test_an_engine_is_built_checked_found_and_sees_what_the_model_sees(card, fake_gpu, tmp_path):
+    fake_gpu('10.3.0')
+    store = Store(tmp_path / 'store')
+    built = EngineBuilder(store, lock=tmp_path / 'lock').build(card)
+    assert built.checks['passed'] is True
+    assert built.checks['samples'] == 4
+    assert all(each['cosine'] > 0.9999 for each in built.checks['tensors'])
+    inputs = [each for each in built.entry.manifest.tensors if each.mode == 'input']
+    assert [tuple(each.shape) for each in inputs] == [(1, 4, 64, 80)]
+
+    found = find_engine(card, str(tmp_path / 'store'))
+    assert found.entry is not None
+    assert found.entry.key == built.entry.key
+    loaded = LoadedLidar(card, open_engine(card, found.entry), CloudOptions())
+    seen = boxes(loaded.detector)
+    loaded.close()
+    golden = open_backend('onnxruntime', network_file(card))
+    wanted = boxes(LidarDetector(card, golden, pillar_weights(card)))
+    golden.close()
+    assert 0 < len(wanted) == len(seen)
+    np.testing.assert_allclose(seen.centers, wanted.centers, atol=1e-4)
+
+
+def test_another_file_than_the_cards_is_compared_with_itself(card, fake_gpu, tmp_path):
+    fake_gpu('10.3.0')
+    card.path.with_name('demo_lidar.onnx').rename(tmp_path / 'other.onnx')
+    other = load_card(card.path, onnx=tmp_path / 'other.onnx')
+    built = EngineBuilder(Store(tmp_path / 'store'), lock=tmp_path / 'lock').build(other)
+    assert built.checks['passed'] is True
+
+
+def test_a_wrong_engine_is_found_out(card, fake_gpu, tmp_path):
+    fake_gpu('10.3.0', 'wrong')
+    with pytest.raises(CheckFailedError, match='does not compute what the model computes'):
+        EngineBuilder(Store(tmp_path / 'store'), lock=tmp_path / 'lock').build(card)
+
+
+@pytest.mark.skipif(
+    find_spec('tensorrt_rtx_bindings') is None or find_spec('tensorrt_rtx_libs') is None,
+    reason='TensorRT-RTX is not installed: pip install tensorrt-rtx-cu13-libs '
+    'tensorrt-rtx-cu13-bindings',
+)
+def test_a_real_builder_takes_the_rest_without_a_plugin(card, tmp_path):
+    store = Store(tmp_path / 'store')
+    built = EngineBuilder(store, 'tensorrt_rtx', lock=tmp_path / 'lock', timeout_s=300).build(card)
+    assert built.status == 'built'
+    assert built.entry.plan.stat().st_size > 10_000
