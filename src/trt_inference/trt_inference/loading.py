@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Protocol
 from typing import TypeVar
 
@@ -57,6 +59,7 @@ class Loaded:
         pipeline: str = 'auto',
         mapped: bool | None = None,
         spin: bool = False,
+        batch: int = 1,
     ) -> None:
         """Load, and look at a black picture.
 
@@ -69,6 +72,7 @@ class Loaded:
             pipeline: gpu or cpu, or auto for the GPU where it can.
             mapped: As for `cuda.memory.Pool`.
             spin: As for `GpuDetector`.
+            batch: Likewise.
 
         Raises:
             PerceptionError: Of the many kinds that making and calling a detector have.
@@ -85,21 +89,24 @@ class Loaded:
                 )
             detector = None
             if pipeline != 'cpu' and isinstance(backend, TensorRtBackend):
-                detector = self._on_gpu(card, backend, pipeline == 'gpu', mapped, spin)
+                make = partial(GpuDetector, card, backend, spin=spin, batch=batch)
+                detector = self._on_gpu(make, mapped, required=pipeline == 'gpu')
             self.detector: CameraDetector = detector or _tried(Detector(card, backend))
         except BaseException:
             self._closing.close()
             raise
 
     def __str__(self) -> str:
-        return f'{self.pipeline}: {self.remark}' if self.remark else self.pipeline
+        copies = getattr(self.detector, 'copies_left_out', 0)
+        what = f'{self.pipeline}, {copies} copies left out' if copies else self.pipeline
+        return f'{what}: {self.remark}' if self.remark else what
 
     def close(self) -> None:
         """Free everything; a second call does nothing."""
         self._closing.close()
 
     def _on_gpu(
-        self, card: Card, backend: TensorRtBackend, required: bool, mapped: bool | None, spin: bool
+        self, make: Callable[..., GpuDetector], mapped: bool | None, *, required: bool
     ) -> CameraDetector | None:
         with ExitStack() as attempt:
             try:
@@ -107,7 +114,7 @@ class Loaded:
                 attempt.callback(kernels.close)
                 pool = Pool(mapped=mapped)
                 attempt.callback(pool.close)
-                detector = GpuDetector(card, backend, kernels=kernels, pool=pool, spin=spin)
+                detector = make(kernels=kernels, pool=pool)
                 attempt.callback(detector.close)
                 _tried(detector)
             except (BackendError, StoreError) as exc:

@@ -326,11 +326,16 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
         engine = None if found is None else found.entry
         if found is not None and engine is not None:
             choice = replace(choice, reason=f'{choice.reason}, with an engine {found.reason}')
-            backend = open_engine(card, engine)
+            backend = open_engine(card, engine, batches=len(self._streams) > 1)
         else:
             backend = open_backend(choice.name, resolve_model(card), threads=config.threads)
         network = Loaded(
-            card, backend, pipeline=config.pipeline, mapped=config.mapped, spin=config.spin_wait
+            card,
+            backend,
+            pipeline=config.pipeline,
+            mapped=config.mapped,
+            spin=config.spin_wait,
+            batch=len(self._streams),
         )
         network.detector.thresholds = config.thresholds(card)
         network.detector.class_filter = config.class_filter(card)
@@ -340,7 +345,10 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             log.warning(f'{choice.name}: {choice.reason}')
         if network.remark:
             log.warning(network.remark)
-        log.info(f'configured {card.name} on {backend.identity}, pipeline {network.pipeline}')
+        log.info(
+            f'configured {card.name} on {backend.identity}, pipeline {network.pipeline}, up to '
+            f'{network.detector.batch} pictures at once'
+        )
 
     # --- an engine that is not there yet -------------------------------------------------------
 
