@@ -227,7 +227,7 @@ def test_an_engine_of_the_store_sees_what_onnx_runtime_sees(
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
 
     assert f'on TensorRT 10.3.0, Stand-in, engine {entry.key[:12]}' in running.output
-    wait_until(lambda: stats and diagnostics()[1], 'stats and diagnostics', 10, running)
+    wait_until(lambda: stats and 'pipeline' in diagnostics()[2], 'diagnostics', 10, running)
     assert stats[-1].backend == f'tensorrt {entry.key[:12]}'
     level, message, values = diagnostics()
     assert level == 0
@@ -246,7 +246,7 @@ def test_the_way_of_a_frame_is_the_users_choice(
         realtime_priority=0,
     )  # fmt: skip
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
-    wait_until(lambda: diagnostics()[1], 'diagnostics', 10, running)
+    wait_until(lambda: 'pipeline' in diagnostics()[2], 'diagnostics', 10, running)
     assert diagnostics()[2]['pipeline'].startswith('gpu, ' if memory == 'mapped' else 'gpu')
 
 
@@ -312,7 +312,7 @@ def test_an_engine_of_another_gpu_goes_to_quarantine_and_counts_as_missing(
 def test_auto_runs_on_the_cpu_meanwhile_and_warns(start, detect, wanted, diagnostics, wait_until):
     running = start(backend='auto')
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
-    wait_until(lambda: diagnostics()[1], 'diagnostics', 10, running)
+    wait_until(lambda: 'pipeline' in diagnostics()[2], 'diagnostics', 10, running)
     level, message, _ = diagnostics()
     assert level == 1
     assert 'ONNX Runtime on the CPU, as there is no engine' in message
