@@ -263,6 +263,28 @@ def test_two_networks_run_side_by_side_in_one_process(
     assert [len(each[-1].detections) for each in found] == [len(wanted), 1]
 
 
+def test_two_cameras_share_an_engine(put_engine, start, wanted, listener, wait_until, repository):
+    from sensor_msgs.msg import Image
+    from vision_msgs.msg import Detection2DArray
+
+    put_engine()
+    running = start(cameras='[front, rear]', max_batch_wait_ms=5.0)
+    names = ('front', 'rear')
+    found = [listener.listen(Detection2DArray, f'/inference/{name}/detections') for name in names]
+    cameras = [listener.node.create_publisher(Image, f'/{name}/image', 1) for name in names]
+    picture = cv2.imread(str(repository / 'docs' / 'scene.jpg'))
+
+    def both() -> bool:
+        for name, camera in zip(names, cameras, strict=True):
+            camera.publish(serialize_image(1, name, picture))
+        return all(found)
+
+    wait_until(both, 'detections of both cameras', 30, running)
+    assert [each[-1].header.frame_id for each in found] == list(names)
+    assert [len(each[-1].detections) for each in found] == [len(wanted)] * 2
+    assert 'up to 1 pictures at once' in running.output, 'its network takes one'
+
+
 @pytest.mark.parametrize(
     ('arguments', 'status', 'words'),
     [
