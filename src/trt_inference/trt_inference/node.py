@@ -345,10 +345,9 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             log.warning(f'{choice.name}: {choice.reason}')
         if network.remark:
             log.warning(network.remark)
-        log.info(
-            f'configured {card.name} on {backend.identity}, pipeline {network.pipeline}, up to '
-            f'{network.detector.batch} pictures at once'
-        )
+        batch = network.detector.batch
+        more = f', up to {batch} pictures at once' if batch > 1 else ''
+        log.info(f'configured {card.name} on {backend.identity}, pipeline {network.pipeline}{more}')
 
     # --- an engine that is not there yet -------------------------------------------------------
 
