@@ -19,10 +19,11 @@ from trt_engine.errors import PerceptionError
 from trt_engine.timing import LatencyWindow
 from trt_engine.timing import Rate
 from trt_inference.config import Stream
+from trt_inference.decode_pool import DecodedFrame
+from trt_inference.decode_pool import DecodePool
 from trt_inference.detections import Detections
 from trt_inference.image_view import CompressedView
 from trt_inference.image_view import ImageView
-from trt_inference.image_view import view_compressed_image
 from trt_inference.image_view import view_image
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
@@ -139,9 +140,9 @@ class Worker:
         self.max_age_ms = 0.0
         self.max_batch_wait_ms = 0.0
         self.statistics = [StreamStatistics(clock) for _ in streams]
-        self.latest = LatestFrames(len(streams), clock)
+        kind = DecodePool if compressed else LatestFrames
+        self.latest = kind(len(streams), clock)
         self._detector = detector
-        self._view = view_compressed_image if compressed else view_image
         self._now_ns = now_ns
         self._publish = publish
         self._on_error = on_error
@@ -192,19 +193,18 @@ class Worker:
     def _read(self, frame: Frame) -> _Read | None:
         begun = self._clock()
         try:
-            view = self._view(frame.serialized)
+            view, picture = _open(frame)
             age_ms = self._age_ms(view)
             if self.max_age_ms and age_ms > self.max_age_ms:
                 self.statistics[frame.stream].too_old += 1
                 return None
-            if isinstance(view, CompressedView):
-                picture = view.decode(), 'bgr8'
-            else:
-                picture = view.pixels, view.encoding
         except PerceptionError as exc:
             self._fail(frame, exc)
             return None
-        return _Read(frame, view, picture, age_ms, (self._clock() - begun) * 1e3)
+        read_ms = (self._clock() - begun) * 1e3
+        if isinstance(frame, DecodedFrame):
+            read_ms += frame.decode_ms
+        return _Read(frame, view, picture, age_ms, read_ms)
 
     def _begin(self, frames: Sequence[_Read]) -> None:
         if not frames:
@@ -260,3 +260,12 @@ class Worker:
         stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
         age_ms = (self._now_ns() - stamp_ns) / 1e6
         return age_ms if stamp_ns > 0 and age_ms >= 0 else math.nan
+
+
+def _open(frame: Frame) -> tuple[ImageView | CompressedView, Picture]:
+    """Return the message of a frame, and what the detector takes of it."""
+    if isinstance(frame, DecodedFrame):
+        compressed, pixels = frame.open()
+        return compressed, (pixels, 'bgr8')
+    view = view_image(frame.serialized)
+    return view, (view.pixels, view.encoding)
