@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import threading
+import weakref
 
 import cv2
 import numpy as np
@@ -206,6 +207,18 @@ def test_a_defect_comes_out_where_the_frame_is_opened(pool, monkeypatch):
     monkeypatch.undo()
     pool.put(frame(0, 'next', encoded(7)))
     assert name_of(take(pool)) == 'next', 'the thread lives on'
+
+
+def test_the_memory_of_a_picture_is_let_go_once_the_next_one_is_decoded():
+    pool = DecodePool(1)
+    pool.put(frame(0, data=encoded(1)))
+    first = weakref.ref(take(pool).open()[1])
+    assert first() is not None
+    pool.put(frame(0, data=encoded(2)))
+    second = weakref.ref(take(pool).open()[1])
+    assert (first() is None, second() is None) == (True, False)
+    pool.close()
+    assert second() is None
 
 
 @pytest.mark.parametrize(('streams', 'threads_wanted'), [(1, 1), (3, 3), (9, 4)])
