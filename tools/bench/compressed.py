@@ -65,7 +65,7 @@ def pooled(message: bytes, cameras: int, wait_ms: int) -> None:
     for camera in range(cameras):
         pool.put(Frame(camera, message, 0.0))
     for _ in range(PICTURES):
-        frame = pool.take()
+        (frame,) = pool.take()
         assert isinstance(frame, DecodedFrame)
         pool.put(Frame(frame.stream, message, 0.0))
         frame.open()
