@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 import ctypes
 import ctypes.util
-import os
 from pathlib import Path
-import shutil
-import subprocess
 import sys
 
 import cv2
@@ -36,7 +33,6 @@ from trt_engine.preprocess import Preprocessor
 
 pytestmark = pytest.mark.slow  # compiles
 
-SOURCE = Path(__file__).parents[1] / 'fake_gpu' / 'nvjpeg.cpp'
 BAD_JPEG, NOT_SUPPORTED, ALLOCATOR_FAILURE, EXECUTION_FAILED, ARCH_MISMATCH = 3, 4, 5, 6, 7
 INTERNAL_ERROR, IMPLEMENTATION_NOT_SUPPORTED, INCOMPLETE = 8, 9, 10
 
@@ -50,69 +46,23 @@ class Device:
         return content
 
 
-class NvJpeg:
-    """The stand-in, and what tests tell it: its decoding is done when the stream comes to it."""
-
-    def __init__(self, path: Path, runtime) -> None:
-        self.path = path
-        self.library = ctypes.CDLL(str(path))
-        self.library.fake_flags.restype = ctypes.c_uint
-        self._runtime = runtime
-        kind = ctypes.CFUNCTYPE(
-            ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t,
-            ctypes.c_void_p,
-        )  # fmt: skip
-        self._decode = kind(self._enqueue)
-        self.will()
-
-    def will(self, *, refuse_flags: int = 0, create: int = 0, decode: int = 0) -> None:
-        self.library.fake_set(self._decode, ctypes.c_uint(refuse_flags), create, decode)
-
-    def _enqueue(self, data, length, to, pitch, stream) -> int:
-        def work() -> None:  # the file is read as late as it may be
-            pixels = decode_picture(ctypes.string_at(data, length))
-            rows = self._runtime.view(to, pitch * len(pixels)).reshape(len(pixels), pitch)
-            rows[:, : pixels.shape[1] * 3] = pixels.reshape(len(pixels), -1)
-
-        self._runtime.enqueue(stream, work)
-        return 0
-
-
-@pytest.fixture(scope='module')
-def library(tmp_path_factory) -> Path:
-    compiler = shutil.which(os.environ.get('CXX', 'g++'))
-    if compiler is None:
-        pytest.skip('no C++ compiler to make the stand-in for nvJPEG with: neither g++ nor $CXX')
-    made = tmp_path_factory.mktemp('nvjpeg') / 'libnvjpeg.so.12'
-    flags = ('-shared', '-fPIC', '-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror')
-    subprocess.run([compiler, SOURCE, '-o', made, *flags], check=True)
-    return made
-
-
 @pytest.fixture
-def fake(fake_cuda, library) -> Iterator[NvJpeg]:
-    stand_in = NvJpeg(library, fake_cuda)
-    yield stand_in
-    assert stand_in.library.fake_handles() == 0, 'handles left'
-
-
-@pytest.fixture
-def stream(fake) -> Iterator[Stream]:
+def stream(fake_nvjpeg) -> Iterator[Stream]:
     stream = Stream()
     yield stream
     stream.close()
 
 
 @pytest.fixture
-def memory(fake) -> Iterator[Lease]:
+def memory(fake_nvjpeg) -> Iterator[Lease]:
     pool = Pool()
     yield Lease(pool)
     pool.close()
 
 
 @pytest.fixture
-def decoder(fake, stream, memory) -> Iterator[JpegDecoder]:
-    decoder = JpegDecoder(libraries=[fake.path])
+def decoder(fake_nvjpeg, stream, memory) -> Iterator[JpegDecoder]:
+    decoder = JpegDecoder(libraries=[fake_nvjpeg.path])
     yield decoder
     decoder.close()
 
@@ -229,8 +179,8 @@ def test_a_header_that_two_read_differently_is_left_to_opencv(decoder):
         (jpeg().replace(b'\x00\x1e\x00\x32', b'\xff\xff\xff\xff', 1), '65535x65535 pixels; wanted'),
     ],
 )
-def test_what_is_no_whole_picture_never_gets_to_nvjpeg(decoder, fake, data, text):
-    fake.will(decode=INTERNAL_ERROR)
+def test_what_is_no_whole_picture_never_gets_to_nvjpeg(decoder, fake_nvjpeg, data, text):
+    fake_nvjpeg.will(decode=INTERNAL_ERROR)
     with pytest.raises(ImageError, match=text):
         decoder.read(data)
     assert decoder.declined == 0
@@ -240,13 +190,13 @@ def test_what_is_no_whole_picture_never_gets_to_nvjpeg(decoder, fake, data, text
     'status', [BAD_JPEG, NOT_SUPPORTED, IMPLEMENTATION_NOT_SUPPORTED, INCOMPLETE]
 )
 def test_a_picture_that_turns_out_to_be_none_for_nvjpeg_is_followed_by_the_next(
-    decoder, fake, stream, memory, status
+    decoder, fake_nvjpeg, stream, memory, status
 ):
     read = decoder.read(jpeg())
     place = memory.take('device', 30 * 50 * 3).address
-    fake.will(decode=status)
+    fake_nvjpeg.will(decode=status)
     assert not decoder.decode(read, place, stream)
-    fake.will()
+    fake_nvjpeg.will()
     assert decoder.decode(read, place, stream)
     assert (decoder.decoded, decoder.declined) == (1, 1)
 
@@ -261,23 +211,23 @@ def test_a_picture_that_turns_out_to_be_none_for_nvjpeg_is_followed_by_the_next(
         (99, 'status 99'),
     ],
 )
-def test_other_failures_are_not_the_pictures(decoder, fake, stream, memory, status, text):
-    fake.will(decode=status)
+def test_other_failures_are_not_the_pictures(decoder, fake_nvjpeg, stream, memory, status, text):
+    fake_nvjpeg.will(decode=status)
     with pytest.raises(InferenceError, match=f'nvjpegDecode failed with {text}'):
         decoder.decode(decoder.read(jpeg()), memory.take('device', 4500).address, stream)
 
 
-def test_an_older_nvjpeg_is_asked_without_what_it_does_not_know(fake):
+def test_an_older_nvjpeg_is_asked_without_what_it_does_not_know(fake_nvjpeg):
     for refused, flags in ((0, 32), (32, 0)):
-        fake.will(refuse_flags=refused)
-        JpegDecoder(libraries=[fake.path]).close()
-        assert fake.library.fake_flags() == flags
+        fake_nvjpeg.will(refuse_flags=refused)
+        JpegDecoder(libraries=[fake_nvjpeg.path]).close()
+        assert fake_nvjpeg.library.fake_flags() == flags
 
 
 @pytest.mark.parametrize(('name', 'number'), nvjpeg.BACKENDS.items())
-def test_a_backend_may_be_chosen(fake, name, number):
-    decoder = JpegDecoder(name, libraries=[fake.path])
-    assert fake.library.fake_backend() == number
+def test_a_backend_may_be_chosen(fake_nvjpeg, name, number):
+    decoder = JpegDecoder(name, libraries=[fake_nvjpeg.path])
+    assert fake_nvjpeg.library.fake_backend() == number
     decoder.close()
     decoder.close()
 
@@ -289,19 +239,19 @@ def test_a_backend_may_be_chosen(fake, name, number):
         (ARCH_MISMATCH, r'nvjpegCreateEx: this GPU has not what the backend needs'),
     ],
 )
-def test_without_a_gpu_for_it_nvjpeg_is_unavailable(fake, status, text):
-    fake.will(create=status)
+def test_without_a_gpu_for_it_nvjpeg_is_unavailable(fake_nvjpeg, status, text):
+    fake_nvjpeg.will(create=status)
     with pytest.raises(BackendUnavailableError, match=rf'pip install nvidia-nvjpeg-cu12 .*{text}'):
-        JpegDecoder('hardware', libraries=[fake.path])
+        JpegDecoder('hardware', libraries=[fake_nvjpeg.path])
 
 
-def test_the_first_library_that_works_is_taken_and_the_others_are_told(fake, tmp_path):
+def test_the_first_library_that_works_is_taken_and_the_others_are_told(fake_nvjpeg, tmp_path):
     """Among them one of that name that is another library: Jetson Linux has such."""
     damaged = tmp_path / 'libnvjpeg.so.13'
     damaged.write_bytes(b'no library')
     others = [tmp_path / 'missing.so', damaged, ctypes.util.find_library('m')]
-    decoder = JpegDecoder(libraries=[*others, fake.path])
-    assert decoder.library == str(fake.path)
+    decoder = JpegDecoder(libraries=[*others, fake_nvjpeg.path])
+    assert decoder.library == str(fake_nvjpeg.path)
     decoder.close()
 
     with pytest.raises(BackendUnavailableError) as told:

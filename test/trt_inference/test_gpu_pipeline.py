@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 from onnx import helper
@@ -28,12 +29,14 @@ from trt_engine.card import Resize
 from trt_engine.card import Thresholds
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Pool
+from trt_engine.cuda.nvjpeg import JpegDecoder
 from trt_engine.errors import DecodeError
 from trt_engine.errors import ImageError
 from trt_engine.errors import InferenceError
 from trt_engine.picture import decode_picture
 from trt_inference.gpu_pipeline import GpuDetector
 from trt_inference.pipeline import Detector
+from trt_inference.pipeline import JPEG
 
 pytestmark = pytest.mark.slow  # compiles kernels for the CPU
 
@@ -372,3 +375,59 @@ def test_a_picture_that_cannot_be_read_leaves_the_batch_without_harm(make_batche
         detector.begin([PICTURES[0], (FRAME, 'mono8')])
     for found, picture in zip(detector.begin(PICTURES)(), PICTURES, strict=True):
         same(found, reference(*picture))
+
+
+@pytest.fixture
+def make_jpegs(fake_nvjpeg, make_batches):
+    """Return a function that makes a detector that takes JPEG files; the stand-in decodes them."""
+    made = []
+
+    def make(count: int = 1):
+        made.extend(JpegDecoder(libraries=[fake_nvjpeg.path]) for _ in range(count))
+        return make_batches(batch=count, jpegs=made)
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def jpeg(pixels: np.ndarray, kind: str = '.jpg') -> tuple[np.ndarray, str]:
+    return cv2.imencode(kind, pixels)[1], JPEG
+
+
+SMOOTH = cv2.resize(FRAME[:8, :12], (160, 80))
+
+
+def test_a_jpeg_is_decoded_where_it_is_needed(make_jpegs, fake_cuda):
+    detector, reference = make_jpegs()
+    wanted = reference(decode_picture(jpeg(SMOOTH)[0]), 'bgr8')
+    for _ in range(3):
+        same(detector(*jpeg(SMOOTH)), wanted)
+    before = len(fake_cuda.calls)
+    same(detector(*jpeg(SMOOTH)), wanted)
+    assert fake_cuda.calls[before:] == ['cudaGraphLaunch'], 'no pixels are copied'
+
+
+def test_files_that_nvjpeg_does_not_take_are_decoded_by_opencv(make_jpegs, fake_nvjpeg):
+    detector, reference = make_jpegs()
+    same(detector(*jpeg(FRAME, '.png')), reference(FRAME, 'bgr8'))
+    grey = jpeg(SMOOTH[..., 0])
+    same(detector(*grey), reference(decode_picture(grey[0]), 'bgr8'))
+    fake_nvjpeg.will(decode=4)  # finds out late that it does not
+    same(detector(*jpeg(SMOOTH)), reference(decode_picture(jpeg(SMOOTH)[0]), 'bgr8'))
+    fake_nvjpeg.will()
+    same(detector(*jpeg(SMOOTH)), reference(decode_picture(jpeg(SMOOTH)[0]), 'bgr8'))
+    with pytest.raises(ImageError):
+        detector(np.zeros(100, np.uint8), JPEG)
+
+
+def test_files_and_pixels_go_together(make_jpegs):
+    detector, reference = make_jpegs(3)
+    pictures = [jpeg(SMOOTH), (FRAME, 'bgr8'), jpeg(SMOOTH[:, ::-1])]
+    wanted = [
+        reference(decode_picture(pixels) if encoding == JPEG else pixels, 'bgr8')
+        for pixels, encoding in pictures
+    ]
+    for _ in range(2):
+        for found, expected in zip(detector.begin(pictures)(), wanted, strict=True):
+            same(found, expected)

@@ -45,6 +45,7 @@ class FakeDetector:
 
     stages_ms = {'preprocess': 2.0, 'inference': 8.0, 'decode': 3.0}
     batch = in_flight = 1
+    takes_jpeg = False
 
     def __init__(self, clock: Clock) -> None:
         self.seen: list[int] = []
@@ -71,10 +72,13 @@ class FakeDetector:
 class Running:
     """A worker, and what it told."""
 
-    def __init__(self, compressed: bool = False, batch: int = 1, in_flight: int = 1) -> None:
+    def __init__(
+        self, compressed: bool = False, batch: int = 1, in_flight: int = 1, takes_jpeg: bool = False
+    ) -> None:
         self.clock = Clock()
         self.detector = FakeDetector(self.clock)
         self.detector.batch, self.detector.in_flight = batch, in_flight
+        self.detector.takes_jpeg = takes_jpeg
         self.results = []
         self.errors = []
         self.crashes = []
@@ -479,3 +483,25 @@ def test_stop_finishes_what_was_begun():
     running.worker.stop()
 
     assert numbers(running.results) == [1]
+
+
+def test_a_detector_that_takes_files_gets_the_message_s_own():
+    running = Running(takes_jpeg=True, compressed=True)
+    given = []
+    running.detector.begin = lambda pictures: (
+        given.extend(pictures),
+        lambda: [Detections.none() for _ in pictures],
+    )[1]
+    running.worker.put(0, serialize_compressed_image(NOW_NS, 'camera', 'jpeg', b'a file'))
+    running.worker.put(1, serialize_compressed_image(NOW_NS, 'camera', 'compressedDepth', b'x'))
+    running.worker.start()
+    for _ in ('before the frames', 'between them', 'after them'):
+        running.wait_until_idle()
+    running.worker.stop()
+
+    ((data, encoding),) = given
+    assert (data.tobytes(), encoding) == (b'a file', 'jpeg')
+    assert [each.encoding for each in running.results] == ['jpeg']
+    ((stream, error),) = running.errors
+    assert stream == 1
+    assert 'is depth' in str(error)

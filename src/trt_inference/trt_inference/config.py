@@ -87,6 +87,12 @@ class InferenceConfig:
         '`<topic>/compressed`.',
         choices=('raw', 'compressed'),
     )
+    jpeg_decoder: str = setting(
+        'auto',
+        'What decodes compressed images where the GPU prepares them; auto takes nvJPEG where it is '
+        'installed, else OpenCV on threads of its own, as on the CPU.',
+        choices=('auto', 'nvjpeg', 'opencv'),
+    )
     reliability: str = setting(
         'best_effort',
         'QoS of the image subscriptions; best_effort hears every publisher.',
@@ -207,11 +213,6 @@ class InferenceConfig:
                 )
             chosen.update(cores)
         return tuple(sorted(chosen))
-
-    @property
-    def mapped(self) -> bool | None:
-        """Return `frame_memory` as `cuda.memory.Pool` takes it."""
-        return {'auto': None, 'mapped': True, 'copied': False}[self.frame_memory]
 
     def thresholds(self, card: Card) -> Thresholds:
         """Return the card's thresholds with those that this configuration overrides."""

@@ -26,15 +26,19 @@ from trt_engine.cuda.memory import Event
 from trt_engine.cuda.memory import Graph
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.memory import Pool
+from trt_engine.cuda.nvjpeg import JpegDecoder
 from trt_engine.cuda.preprocess import FramePlan
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import InferenceError
+from trt_engine.picture import decode_picture
 from trt_engine.preprocess import as_taken
 from trt_inference.decoders import GpuDecoder
 from trt_inference.decoders import open_decoder
 from trt_inference.detections import Detections
 from trt_inference.gpu_plan import BatchPlan
 from trt_inference.gpu_plan import ImagePlan
+from trt_inference.gpu_plan import Incoming
+from trt_inference.pipeline import JPEG
 from trt_inference.pipeline import Picture
 
 # The cameras of a node may differ in size, but a folder of photographs has sizes without end.
@@ -42,7 +46,7 @@ _PLANS_KEPT = 8
 
 _WITHOUT_GRAPH = 'no CUDA graph of this network, work goes in streams: {}'
 
-_Key = tuple[str, tuple[int, ...], str]  # encoding, shape, element type
+_Key = tuple[str, tuple[int, ...], str, bool]  # as `Incoming` has it
 
 
 class GpuDetector:
@@ -58,6 +62,7 @@ class GpuDetector:
         backend: What runs the network; whoever opened it closes it, after this.
         batch: Most pictures that `begin` takes at once.
         in_flight: Most runs that may be begun and not finished.
+        takes_jpeg: Whether pictures may be files, of the encoding `pipeline.JPEG`.
         thresholds: What counts as a detection, from the next call on; at first the card's.
         class_filter: Indices of the classes to report, from the next call on; None for all.
         stages_ms: What the run that was finished last spent in preprocess (bringing images to where
@@ -78,6 +83,7 @@ class GpuDetector:
         pool: Pool,
         spin: bool = False,
         batch: int = 1,
+        jpegs: Sequence[JpegDecoder] = (),
         in_flight: int = 2,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -90,6 +96,8 @@ class GpuDetector:
             pool: Where memory comes from, likewise.
             spin: Whether to wait for the GPU busily, which takes a core and saves microseconds.
             batch: Most pictures at once that there will be; the engine may take fewer.
+            jpegs: What decodes JPEG on the GPU, one for each picture of a batch, for pictures that
+                are files; whoever made them closes them, after this.
             in_flight: As the attribute; each has memory of its own for its images.
             clock: Seconds, for durations.
 
@@ -113,6 +121,7 @@ class GpuDetector:
         self.card = card
         self.backend = backend
         self.in_flight = in_flight
+        self.takes_jpeg = bool(jpegs)
         self.thresholds: Thresholds = card.thresholds
         self.class_filter: frozenset[int] | None = None
         self.stages_ms: Mapping[str, float] = {'preprocess': 0.0, 'inference': 0.0, 'decode': 0.0}
@@ -123,6 +132,7 @@ class GpuDetector:
         self._spin = spin
         self._clock = clock
         self._decoder = decoder
+        self._jpegs = jpegs
         self._plans: dict[tuple[_Key, ...], list[BatchPlan]] = {}
         self._under_way: list[BatchPlan] = []
         self._planned_for = self.thresholds
@@ -137,8 +147,8 @@ class GpuDetector:
         """Return what is in one image, in its own pixels.
 
         Args:
-            pixels: As `trt_engine.preprocess.Preprocessor` takes them.
-            encoding: One of `trt_engine.encodings.ENCODINGS`.
+            pixels: As `trt_engine.preprocess.Preprocessor` takes them; or a file, (N,) uint8.
+            encoding: One of `trt_engine.encodings.ENCODINGS`; or `pipeline.JPEG`.
 
         Raises:
             ImageError: The image cannot be read.
@@ -169,11 +179,10 @@ class GpuDetector:
                 f'{self.card.name}: a run was begun with {len(self._under_way)} not finished; '
                 f'allowed: {self.in_flight}'
             )
-        keys = [(encoding, pixels.shape, pixels.dtype.str) for pixels, encoding in pictures]
-        order = sorted(range(len(keys)), key=keys.__getitem__)  # few plans serve all orders
-        plan = self._free_plan([pictures[each] for each in order], [keys[each] for each in order])
-        for image, each in zip(plan.images, order, strict=True):
-            image.frame.stage(pictures[each][0])
+        incoming = [self._look_at(*each) for each in pictures]
+        # few plans serve all orders
+        order = sorted(range(len(incoming)), key=lambda each: incoming[each].key)
+        plan = self._bring([incoming[each] for each in order])
         staged = self._clock()
         plan.launch()
         self._under_way.append(plan)
@@ -213,8 +222,7 @@ class GpuDetector:
             InferenceError: As for a call.
         """
         self(pixels, encoding)
-        key = (encoding, pixels.shape, pixels.dtype.str)
-        return self._free_plan([(pixels, encoding)], [key]).parts()
+        return self._free_plan([self._look_at(pixels, encoding)]).parts()
 
     def close(self) -> None:
         """Give back everything but backend, kernels and pool; a second call does nothing."""
@@ -233,6 +241,30 @@ class GpuDetector:
         wanted = np.array(sorted(self.class_filter), np.int32)
         return detections.select(np.isin(detections.classes, wanted))
 
+    # --- the way to the GPU --------------------------------------------------------------------
+
+    def _look_at(self, pixels: Array, encoding: str) -> Incoming:
+        if encoding != JPEG or not self.takes_jpeg:
+            return Incoming(pixels, encoding)
+        jpeg = self._jpegs[0].read(pixels)
+        if jpeg is None:
+            return Incoming(decode_picture(pixels), 'bgr8')
+        return Incoming(np.broadcast_to(np.uint8(0), jpeg.shape), 'bgr8', jpeg)
+
+    def _bring(self, pictures: list[Incoming]) -> BatchPlan:
+        """Return a plan for the pictures that has them, or the GPU is about to."""
+        plan = self._free_plan(pictures)
+        for index, picture in enumerate(pictures):
+            frame = plan.images[index].frame
+            if picture.jpeg is None:
+                frame.stage(picture.pixels)
+            elif not self._jpegs[index].decode(picture.jpeg, frame.pointer, self.backend.stream):
+                # OpenCV reads it, or says what is wrong with it
+                pixels = decode_picture(picture.jpeg.data)
+                pictures[index] = Incoming(pixels, 'bgr8')
+                return self._bring(pictures)
+        return plan
+
     # --- the work, recorded --------------------------------------------------------------------
 
     def _drop_plans(self) -> None:
@@ -245,12 +277,12 @@ class GpuDetector:
             if plan not in self._under_way:
                 plan.close()
 
-    def _free_plan(self, pictures: Sequence[Picture], keys: Sequence[_Key]) -> BatchPlan:
+    def _free_plan(self, pictures: Sequence[Incoming]) -> BatchPlan:
         """Return a plan for such pictures that no run under way has."""
         if self.thresholds != self._planned_for:
             self._drop_plans()
             self._planned_for = self.thresholds
-        key = tuple(keys)
+        key = tuple(each.key for each in pictures)
         if key not in self._plans:
             while len(self._plans) >= _PLANS_KEPT * self.batch:
                 self._retire(self._plans.pop(next(iter(self._plans))))
@@ -262,21 +294,21 @@ class GpuDetector:
         plans.append(self._make_plan(pictures))
         return plans[-1]
 
-    def _make_plan(self, pictures: Sequence[Picture]) -> BatchPlan:
+    def _make_plan(self, pictures: Sequence[Incoming]) -> BatchPlan:
         memory = Lease(self._pool)
         try:
-            images = [self._plan_image(memory, *each, i, len(pictures))
-                      for i, each in enumerate(pictures)]  # fmt: skip
-            context = self._contexts[len(pictures)]
-            plan = BatchPlan(context, images, memory, Event(spin=self._spin))
+            count = len(pictures)
+            images = [self._plan_image(memory, each, n, count) for n, each in enumerate(pictures)]
+            plan = BatchPlan(self._contexts[count], images, memory, Event(spin=self._spin))
         except BaseException:
             self._settle()
             memory.close()
             raise
         try:
             # TensorRT does once, outside of any graph, what it does in its first run only
-            for image, (pixels, _) in zip(images, pictures, strict=True):
-                image.frame.stage(pixels)
+            for image, picture in zip(images, pictures, strict=True):
+                if picture.jpeg is None:
+                    image.frame.stage(picture.pixels)
             plan.launch()
             self.backend.stream.synchronize()
             if not self.no_graph:
@@ -290,9 +322,7 @@ class GpuDetector:
             raise
         return plan
 
-    def _plan_image(
-        self, memory: Lease, pixels: Array, encoding: str, index: int, count: int
-    ) -> ImagePlan:
+    def _plan_image(self, memory: Lease, picture: Incoming, index: int, count: int) -> ImagePlan:
         """Plan the work on one picture of several: what comes before the network, and after it."""
         spec, stream, inputs = self._spec, self.backend.stream, self._contexts[count].memory
         tensor = inputs[spec.tensor]
@@ -303,9 +333,10 @@ class GpuDetector:
             stream,
             spec,
             tensor.pointer + index * (tensor.host.nbytes // count),
-            pixels,
-            encoding,
+            picture.pixels,
+            picture.encoding,
             size=None if size is None else size.pointer + index * (size.host.nbytes // count),
+            resident=picture.jpeg is not None,
         )
         detections = DetectionsPlan(
             self._kernels,

@@ -9,13 +9,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from trt_engine.backend import Array
 from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.backends.tensorrt_context import EngineContext
 from trt_engine.cuda.detections import DetectionsPlan
 from trt_engine.cuda.memory import Event
 from trt_engine.cuda.memory import Graph
 from trt_engine.cuda.memory import Lease
+from trt_engine.cuda.nvjpeg import Jpeg
 from trt_engine.cuda.preprocess import FramePlan
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A picture on its way to the GPU.
+
+    Attributes:
+        pixels: Its pixels; of a JPEG that is decoded on the GPU, only their shape and type count.
+        encoding: Of the pixels.
+        jpeg: The file to decode there; None where the pixels are here.
+    """
+
+    pixels: Array
+    encoding: str
+    jpeg: Jpeg | None = None
+
+    @property
+    def key(self) -> tuple[str, tuple[int, ...], str, bool]:
+        """Return what decides how it gets into the network input."""
+        return self.encoding, self.pixels.shape, self.pixels.dtype.str, self.jpeg is not None
 
 
 @dataclass(frozen=True)

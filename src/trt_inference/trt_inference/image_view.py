@@ -45,15 +45,24 @@ class CompressedView:
     format: str
     data: Array
 
+    @property
+    def picture(self) -> Array:
+        """Return the data of a colour picture.
+
+        Raises:
+            ImageError: It is depth.
+        """
+        if 'compressedDepth' in self.format:
+            raise ImageError(f'format {self.format[:60]!r} is depth; wanted a colour JPEG or PNG')
+        return self.data
+
     def decode(self) -> Array:
         """Return the pixels, (height, width, 3) uint8, blue first.
 
         Raises:
             ImageError: The data is depth, no JPEG or PNG, cut short, damaged, or too large.
         """
-        if 'compressedDepth' in self.format:
-            raise ImageError(f'format {self.format[:60]!r} is depth; wanted a colour JPEG or PNG')
-        return decode_picture(self.data)
+        return decode_picture(self.picture)
 
 
 def view_image(serialized: Serialized) -> ImageView:

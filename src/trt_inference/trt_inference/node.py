@@ -76,6 +76,7 @@ from trt_inference.engines import open_engine
 from trt_inference.engines import put_away
 from trt_inference.engines import without_engine
 from trt_inference.loading import CameraDetector
+from trt_inference.loading import GpuOptions
 from trt_inference.loading import Loaded
 from trt_inference.overlay import draw
 from trt_inference.realtime import calm_collector
@@ -92,6 +93,7 @@ _RESULTS = QoSProfile(depth=10)
 _LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 _NEWEST = QoSProfile(depth=1)
 _ERROR_PERIOD_S = 5.0
+_MAPPED = {'auto': None, 'mapped': True, 'copied': False}
 _LOOK_UP_S = 0.1  # how often the loop looks whether it is told to stop
 
 
@@ -329,14 +331,13 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             backend = open_engine(card, engine, batches=len(self._streams) > 1)
         else:
             backend = open_backend(choice.name, resolve_model(card), threads=config.threads)
-        network = Loaded(
-            card,
-            backend,
-            pipeline=config.pipeline,
-            mapped=config.mapped,
+        options = GpuOptions(
+            mapped=_MAPPED[config.frame_memory],
             spin=config.spin_wait,
             batch=len(self._streams),
+            jpeg=config.jpeg_decoder if config.transport == 'compressed' else 'opencv',
         )
+        network = Loaded(card, backend, pipeline=config.pipeline, options=options)
         network.detector.thresholds = config.thresholds(card)
         network.detector.class_filter = config.class_filter(card)
         self._loaded = _Loaded(card, choice, backend, network, engine)

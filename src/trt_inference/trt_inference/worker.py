@@ -24,9 +24,11 @@ from trt_inference.decode_pool import DecodePool
 from trt_inference.detections import Detections
 from trt_inference.image_view import CompressedView
 from trt_inference.image_view import ImageView
+from trt_inference.image_view import view_compressed_image
 from trt_inference.image_view import view_image
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
+from trt_inference.pipeline import JPEG
 from trt_inference.pipeline import Picture
 
 _WINDOW = 256  # frames that percentiles are taken over
@@ -42,6 +44,10 @@ class DetectorLike(Protocol):
     @property
     def in_flight(self) -> int:
         """Return how many runs may be begun and not finished."""
+
+    @property
+    def takes_jpeg(self) -> bool:
+        """Return whether pictures may be files."""
 
     @property
     def stages_ms(self) -> Mapping[str, float]:
@@ -140,8 +146,9 @@ class Worker:
         self.max_age_ms = 0.0
         self.max_batch_wait_ms = 0.0
         self.statistics = [StreamStatistics(clock) for _ in streams]
-        kind = DecodePool if compressed else LatestFrames
-        self.latest = kind(len(streams), clock)
+        pool = compressed and not detector.takes_jpeg
+        self.latest = (DecodePool if pool else LatestFrames)(len(streams), clock)
+        self._compressed = compressed
         self._detector = detector
         self._now_ns = now_ns
         self._publish = publish
@@ -193,7 +200,7 @@ class Worker:
     def _read(self, frame: Frame) -> _Read | None:
         begun = self._clock()
         try:
-            view, picture = _open(frame)
+            view, picture = self._open(frame)
             age_ms = self._age_ms(view)
             if self.max_age_ms and age_ms > self.max_age_ms:
                 self.statistics[frame.stream].too_old += 1
@@ -205,6 +212,17 @@ class Worker:
         if isinstance(frame, DecodedFrame):
             read_ms += frame.decode_ms
         return _Read(frame, view, picture, age_ms, read_ms)
+
+    def _open(self, frame: Frame) -> tuple[ImageView | CompressedView, Picture]:
+        """Return the message of a frame, and what the detector takes of it."""
+        if isinstance(frame, DecodedFrame):
+            compressed, pixels = frame.open()
+            return compressed, (pixels, 'bgr8')
+        if self._compressed:
+            compressed = view_compressed_image(frame.serialized)
+            return compressed, (compressed.picture, JPEG)
+        view = view_image(frame.serialized)
+        return view, (view.pixels, view.encoding)
 
     def _begin(self, frames: Sequence[_Read]) -> None:
         if not frames:
@@ -260,12 +278,3 @@ class Worker:
         stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
         age_ms = (self._now_ns() - stamp_ns) / 1e6
         return age_ms if stamp_ns > 0 and age_ms >= 0 else math.nan
-
-
-def _open(frame: Frame) -> tuple[ImageView | CompressedView, Picture]:
-    """Return the message of a frame, and what the detector takes of it."""
-    if isinstance(frame, DecodedFrame):
-        compressed, pixels = frame.open()
-        return compressed, (pixels, 'bgr8')
-    view = view_image(frame.serialized)
-    return view, (view.pixels, view.encoding)
