@@ -96,7 +96,9 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
     """
 
     def forget() -> None:
-        for name in [name for name in sys.modules if name.split('.')[0] in ('tensorrt', 'cuda')]:
+        for name in [
+            name for name in sys.modules if name.split('.')[0] in ('tensorrt', 'cuda', 'nvjpeg')
+        ]:
             del sys.modules[name]
         if (runtime := sys.modules.get('trt_engine.cuda.runtime')) is not None:
             runtime.bindings.cache_clear()
@@ -128,6 +130,24 @@ def fake_cuda(fake_gpu: Callable[..., None]) -> Iterator[ModuleType]:
     runtime = importlib.import_module('cuda.bindings.runtime')
     yield runtime
     assert runtime.audit() == []
+
+
+@pytest.fixture(scope='session')
+def nvjpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the stand-in for nvJPEG is made, once."""
+    return tmp_path_factory.mktemp('nvjpeg')
+
+
+@pytest.fixture
+def fake_nvjpeg(fake_cuda: ModuleType, nvjpeg_folder: Path) -> Iterator[object]:
+    """Return the stand-in for nvJPEG: its `path`, and what it `will` say; nothing may be left."""
+    module = importlib.import_module('nvjpeg')
+    path = nvjpeg_folder / 'libnvjpeg.so.12'
+    if not path.exists():
+        module.make_library(os.environ.get('CXX', 'g++'), nvjpeg_folder)
+    stand_in = module.NvJpeg(path, fake_cuda)
+    yield stand_in
+    assert stand_in.library.fake_handles() == 0, 'handles left'
 
 
 class Device:

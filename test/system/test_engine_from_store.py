@@ -227,7 +227,7 @@ def test_an_engine_of_the_store_sees_what_onnx_runtime_sees(
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
 
     assert f'on TensorRT 10.3.0, Stand-in, engine {entry.key[:12]}' in running.output
-    wait_until(lambda: stats and diagnostics()[1], 'stats and diagnostics', 10, running)
+    wait_until(lambda: stats and 'pipeline' in diagnostics()[2], 'diagnostics', 10, running)
     assert stats[-1].backend == f'tensorrt {entry.key[:12]}'
     level, message, values = diagnostics()
     assert level == 0
@@ -246,8 +246,8 @@ def test_the_way_of_a_frame_is_the_users_choice(
         realtime_priority=0,
     )  # fmt: skip
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
-    wait_until(lambda: diagnostics()[1], 'diagnostics', 10, running)
-    assert diagnostics()[2]['pipeline'] == 'gpu'
+    wait_until(lambda: 'pipeline' in diagnostics()[2], 'diagnostics', 10, running)
+    assert diagnostics()[2]['pipeline'].startswith('gpu, ' if memory == 'mapped' else 'gpu')
 
 
 def test_two_networks_run_side_by_side_in_one_process(
@@ -261,6 +261,28 @@ def test_two_networks_run_side_by_side_in_one_process(
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
     wait_until(lambda: all(found), 'detections of all', 30, running)
     assert [len(each[-1].detections) for each in found] == [len(wanted), 1]
+
+
+def test_two_cameras_share_an_engine(put_engine, start, wanted, listener, wait_until, repository):
+    from sensor_msgs.msg import Image
+    from vision_msgs.msg import Detection2DArray
+
+    put_engine()
+    running = start(cameras='[front, rear]', max_batch_wait_ms=5.0)
+    names = ('front', 'rear')
+    found = [listener.listen(Detection2DArray, f'/inference/{name}/detections') for name in names]
+    cameras = [listener.node.create_publisher(Image, f'/{name}/image', 1) for name in names]
+    picture = cv2.imread(str(repository / 'docs' / 'scene.jpg'))
+
+    def both() -> bool:
+        for name, camera in zip(names, cameras, strict=True):
+            camera.publish(serialize_image(1, name, picture))
+        return all(found)
+
+    wait_until(both, 'detections of both cameras', 30, running)
+    assert [each[-1].header.frame_id for each in found] == list(names)
+    assert [len(each[-1].detections) for each in found] == [len(wanted)] * 2
+    assert 'pictures at once' not in running.output, 'its network takes one'
 
 
 @pytest.mark.parametrize(
@@ -312,7 +334,7 @@ def test_an_engine_of_another_gpu_goes_to_quarantine_and_counts_as_missing(
 def test_auto_runs_on_the_cpu_meanwhile_and_warns(start, detect, wanted, diagnostics, wait_until):
     running = start(backend='auto')
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
-    wait_until(lambda: diagnostics()[1], 'diagnostics', 10, running)
+    wait_until(lambda: 'pipeline' in diagnostics()[2], 'diagnostics', 10, running)
     level, message, _ = diagnostics()
     assert level == 1
     assert 'ONNX Runtime on the CPU, as there is no engine' in message

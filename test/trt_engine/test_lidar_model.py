@@ -27,6 +27,7 @@ from trt_engine.lidar_card import PointsInput
 from trt_engine.lidar_model import network_file
 from trt_engine.lidar_model import pillar_weights
 from trt_engine.pillar_inputs import GridInputs
+from trt_engine.pillar_inputs import network_shapes
 from trt_engine.pillar_inputs import open_inputs
 from trt_engine.pillars import Pillarizer
 from trt_engine.pillars import PillarNet
@@ -257,3 +258,15 @@ def test_a_grid_of_another_size_is_refused(tmp_path):
     inputs = [info for info in backend.tensors if info.mode == 'input']
     with pytest.raises(ModelFileError, match=r'make \[1, 3, 16, 8\]'):
         GridInputs(POINTS, net, inputs, channels=3)
+
+
+def test_the_shapes_that_an_engine_is_built_for():
+    assert network_shapes(POINTS, {'grid': (-1, 6, -1, 8)}) == {'grid': (1, 6, 16, 8)}
+    named = replace(POINTS, places_tensor='places', count_tensor='count')
+    taken = {'voxels': (-1, 4, 9), 'places': (-1, 4), 'count': (1,)}
+    assert network_shapes(named, taken) == {
+        'voxels': (20, 4, 9), 'places': (20, 4), 'count': (1,),
+    }  # fmt: skip
+    for inputs in ({'grid': (1, 6, 16)}, {'a': (1, 6, 16, 8), 'b': (1, 6, 16, 8)}):
+        with pytest.raises(ModelFileError, match=r"wanted one grid \[1, C, 16, 8\], or 'voxels'"):
+            network_shapes(POINTS, inputs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 from onnx import helper
@@ -28,12 +29,14 @@ from trt_engine.card import Resize
 from trt_engine.card import Thresholds
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Pool
+from trt_engine.cuda.nvjpeg import JpegDecoder
 from trt_engine.errors import DecodeError
 from trt_engine.errors import ImageError
 from trt_engine.errors import InferenceError
 from trt_engine.picture import decode_picture
 from trt_inference.gpu_pipeline import GpuDetector
 from trt_inference.pipeline import Detector
+from trt_inference.pipeline import JPEG
 
 pytestmark = pytest.mark.slow  # compiles kernels for the CPU
 
@@ -54,16 +57,20 @@ OTHER = RNG.integers(0, 256, (60, 50, 2)).astype(np.uint8)
 def make_network(path: Path, batch: int | str = 1) -> Path:
     """Write a network whose three scores are the means of the image's channels."""
     boxes = np.array([[[0, 0, 32, 16, 0], [8, 8, 16, 30, 2], [4, 9, 60, 40, 1]]], np.float32)
-    constants = {'boxes': boxes[..., :4], 'labels': boxes[..., 4:], 'shape': [1, 3, 1]}
+    constants = {'boxes': boxes[..., :4], 'labels': boxes[..., 4:], 'shape': [-1, 3, 1]}
+    constants['none'] = np.zeros((), np.float32)
     graph = helper.make_graph(
         [
             helper.make_node('GlobalAveragePool', ['images'], ['mean']),
             helper.make_node('Reshape', ['mean', 'shape'], ['scores']),
-            helper.make_node('Concat', ['boxes', 'scores', 'labels'], ['output'], axis=2),
+            helper.make_node('Mul', ['scores', 'none'], ['zeros']),  # for each image of a batch
+            helper.make_node('Add', ['zeros', 'boxes'], ['each_boxes']),
+            helper.make_node('Add', ['zeros', 'labels'], ['each_labels']),
+            helper.make_node('Concat', ['each_boxes', 'scores', 'each_labels'], ['output'], axis=2),
         ],
         'net',
         [helper.make_tensor_value_info('images', TensorProto.FLOAT, (batch, 3, 48, 64))],
-        [helper.make_tensor_value_info('output', TensorProto.FLOAT, (1, 3, 6))],
+        [helper.make_tensor_value_info('output', TensorProto.FLOAT, (batch, 3, 6))],
         [numpy_helper.from_array(np.asarray(each), name) for name, each in constants.items()],
     )
     opset = [helper.make_opsetid('', 13)]
@@ -127,6 +134,7 @@ def test_a_frame_gives_the_detections_of_the_cpu_path(make_detector):
         assert len(found) == 3
         same(found, reference(FRAME, 'bgr8'))
     assert detector.no_graph == ''
+    assert detector.copies_left_out == 0
     assert all(each >= 0 for each in detector.stages_ms.values())
     assert set(detector.stages_ms) == set(reference.stages_ms)
 
@@ -188,6 +196,7 @@ def test_a_board_that_shares_its_memory_copies_neither_frame_nor_detections(
     for _ in range(2):
         same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))
     assert not {'upload', 'download'} & set(fake_cuda.calls)
+    assert detector.copies_left_out == 4
 
 
 def test_an_image_that_cannot_be_read_costs_no_memory(make_detector):
@@ -310,3 +319,115 @@ def test_the_parts_of_a_frame_are_the_frame(make_detector, fake_cuda):
         each()
     detector.backend.stream.synchronize()
     same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))
+
+
+PICTURES = [
+    (FRAME, 'bgr8'),
+    (OTHER, 'uyvy'),
+    (FRAME[::-1].copy(), 'rgb8'),
+    (FRAME[:, ::-1], 'bgr8'),
+]
+
+
+@pytest.fixture
+def make_batches(make_detector, tmp_path):
+    """Return a function that makes a detector for several pictures at once."""
+    model = make_network(tmp_path / 'net.onnx', batch='N')
+    return lambda **settings: make_detector(model=model, **settings)
+
+
+def test_pictures_of_several_cameras_go_through_the_network_together(make_batches, fake_cuda):
+    detector, reference = make_batches(batch=8)
+    assert detector.batch == 4, 'what the profile of the engine allows'
+    wanted = [reference(*each) for each in PICTURES]
+    for count in (1, 2, 3, 4):
+        for found, expected in zip(detector.begin(PICTURES[:count])(), wanted, strict=False):
+            same(found, expected)
+    assert detector.no_graph == ''
+    before = len(fake_cuda.calls)
+    detector.begin(PICTURES)()
+    assert fake_cuda.calls[before:] == ['cudaGraphLaunch']
+
+
+def test_the_order_of_the_cameras_needs_no_other_plan(make_batches, fake_cuda):
+    detector, reference = make_batches(batch=2)
+    detector.begin(PICTURES[:2])()
+    before = len(fake_cuda.calls)
+    for found, picture in zip(detector.begin(PICTURES[1::-1])(), PICTURES[1::-1], strict=True):
+        same(found, reference(*picture))
+    assert fake_cuda.calls[before:] == ['cudaGraphLaunch']
+
+
+def test_no_more_pictures_at_once_than_there_will_be(make_batches):
+    detector, _ = make_batches(batch=2)
+    assert detector.batch == 2
+
+
+def test_an_engine_for_one_picture_takes_one(make_detector):
+    detector, reference = make_detector(batch=4)
+    assert detector.batch == 1
+    same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))
+
+
+def test_a_picture_that_cannot_be_read_leaves_the_batch_without_harm(make_batches):
+    detector, reference = make_batches(batch=4)
+    with pytest.raises(ImageError):
+        detector.begin([PICTURES[0], (FRAME, 'mono8')])
+    for found, picture in zip(detector.begin(PICTURES)(), PICTURES, strict=True):
+        same(found, reference(*picture))
+
+
+@pytest.fixture
+def make_jpegs(fake_nvjpeg, make_batches):
+    """Return a function that makes a detector that takes JPEG files; the stand-in decodes them."""
+    made = []
+
+    def make(count: int = 1):
+        made.extend(JpegDecoder(libraries=[fake_nvjpeg.path]) for _ in range(count))
+        return make_batches(batch=count, jpegs=made)
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def jpeg(pixels: np.ndarray, kind: str = '.jpg') -> tuple[np.ndarray, str]:
+    return cv2.imencode(kind, pixels)[1], JPEG
+
+
+SMOOTH = cv2.resize(FRAME[:8, :12], (160, 80))
+
+
+def test_a_jpeg_is_decoded_where_it_is_needed(make_jpegs, fake_cuda):
+    detector, reference = make_jpegs()
+    wanted = reference(decode_picture(jpeg(SMOOTH)[0]), 'bgr8')
+    for _ in range(3):
+        same(detector(*jpeg(SMOOTH)), wanted)
+    before = len(fake_cuda.calls)
+    same(detector(*jpeg(SMOOTH)), wanted)
+    assert fake_cuda.calls[before:] == ['cudaGraphLaunch'], 'no pixels are copied'
+
+
+def test_files_that_nvjpeg_does_not_take_are_decoded_by_opencv(make_jpegs, fake_nvjpeg):
+    detector, reference = make_jpegs()
+    same(detector(*jpeg(FRAME, '.png')), reference(FRAME, 'bgr8'))
+    grey = jpeg(SMOOTH[..., 0])
+    same(detector(*grey), reference(decode_picture(grey[0]), 'bgr8'))
+    fake_nvjpeg.will(decode=4)  # finds out late that it does not
+    same(detector(*jpeg(SMOOTH)), reference(decode_picture(jpeg(SMOOTH)[0]), 'bgr8'))
+    fake_nvjpeg.will()
+    same(detector(*jpeg(SMOOTH)), reference(decode_picture(jpeg(SMOOTH)[0]), 'bgr8'))
+    with pytest.raises(ImageError):
+        detector(np.zeros(100, np.uint8), JPEG)
+
+
+def test_files_and_pixels_go_together(make_jpegs):
+    detector, reference = make_jpegs(3)
+    pictures = [jpeg(SMOOTH), (FRAME, 'bgr8'), jpeg(SMOOTH[:, ::-1])]
+    wanted = [
+        reference(decode_picture(pixels) if encoding == JPEG else pixels, 'bgr8')
+        for pixels, encoding in pictures
+    ]
+    for _ in range(2):
+        for found, expected in zip(detector.begin(pictures)(), wanted, strict=True):
+            same(found, expected)

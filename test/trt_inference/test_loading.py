@@ -15,6 +15,7 @@ from trt_builder.settings import Resolved
 from trt_builder.tensorrt_build import build
 from trt_engine.backends import open_backend
 from trt_engine.card import load_card
+from trt_engine.cuda import nvjpeg
 from trt_engine.cuda import nvrtc
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ConfigError
@@ -23,6 +24,7 @@ from trt_engine.model_file import resolve_model
 from trt_inference import gpu_pipeline
 from trt_inference.decoders.yolox import YoloxDecoder
 from trt_inference.gpu_pipeline import GpuDetector
+from trt_inference.loading import GpuOptions
 from trt_inference.loading import Loaded
 from trt_inference.pipeline import Detector
 
@@ -129,3 +131,32 @@ def test_what_the_cpu_cannot_mend_is_an_error_and_leaves_nothing(engine, card, f
 def test_onnx_runtime_has_no_pipeline_on_the_gpu(card):
     with pytest.raises(ConfigError, match='pipeline is gpu, and onnxruntime runs the network'):
         Loaded(card, open_backend('onnxruntime', resolve_model(card)), pipeline='gpu')
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'there', 'text'),
+    [
+        ('auto', True, 'gpu, JPEG by nvJPEG'),
+        ('nvjpeg', True, 'gpu, JPEG by nvJPEG'),
+        ('auto', False, 'gpu'),
+        ('opencv', True, 'gpu'),
+    ],
+)
+def test_jpegs_are_decoded_by_nvjpeg_where_it_is(
+    engine, card, picture, fake_nvjpeg, monkeypatch, wanted, there, text
+):
+    found = [str(fake_nvjpeg.path)] if there else []
+    monkeypatch.setattr(nvjpeg, '_find_libraries', lambda: iter(found))
+    loaded = Loaded(card, engine(), options=GpuOptions(jpeg=wanted))
+    try:
+        assert str(loaded) == text
+        assert loaded.detector.takes_jpeg == ('JPEG' in text)
+        assert len(loaded.detector(picture, 'bgr8'))
+    finally:
+        loaded.close()
+
+
+def test_nvjpeg_that_is_asked_for_and_not_there_is_an_error(engine, card, monkeypatch):
+    monkeypatch.setattr(nvjpeg, '_find_libraries', lambda: iter(()))
+    with pytest.raises(BackendUnavailableError, match='pip install nvidia-nvjpeg'):
+        Loaded(card, engine(), options=GpuOptions(jpeg='nvjpeg'))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from trt_engine.errors import ImageError
 from trt_inference.detections import Detections
 from trt_inference.overlay import class_color
 from trt_inference.overlay import draw
+from trt_inference.pipeline import JPEG
 
 CLASSES = ('cone', 'ball', 'stop sign \u2014 rot')
 
@@ -41,6 +43,13 @@ def test_the_picture_itself_stays_as_it_is():
 def test_nothing_seen_changes_nothing():
     frame = np.arange(240 * 320, dtype=np.uint32).astype(np.uint8).reshape(240, 320)
     drawn = draw(frame, 'mono8', Detections.none(), CLASSES)
+    np.testing.assert_array_equal(drawn, np.dstack((frame, frame, frame)))
+
+
+def test_a_file_is_decoded_to_be_drawn_on():
+    frame = np.arange(240 * 320, dtype=np.uint32).astype(np.uint8).reshape(240, 320)
+    png = cv2.imencode('.png', frame)[1]
+    drawn = draw(png, JPEG, Detections.none(), CLASSES)
     np.testing.assert_array_equal(drawn, np.dstack((frame, frame, frame)))
 
 

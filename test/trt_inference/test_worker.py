@@ -15,13 +15,12 @@ import pytest
 
 from trt_engine.errors import ImageError
 from trt_engine.errors import InferenceError
+from trt_inference.camera_frames import camera_frames
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
 from trt_inference.detections import Detections
 from trt_inference.detector_config import Stream
 from trt_inference.image_view import CompressedView
-from trt_inference.image_view import open_compressed
-from trt_inference.image_view import open_image
 from trt_inference.worker import Worker
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -73,17 +72,23 @@ class FakeDetector:
 class Running:
     """A worker, and what it told."""
 
-    def __init__(self, compressed: bool = False, batch: int = 1, in_flight: int = 1) -> None:
+    def __init__(
+        self, compressed: bool = False, batch: int = 1, in_flight: int = 1, takes_jpeg: bool = False
+    ) -> None:
         self.clock = Clock()
         self.detector = FakeDetector(self.clock)
         self.detector.batch, self.detector.in_flight = batch, in_flight
         self.results = []
         self.errors = []
         self.crashes = []
+        latest, open_frame = camera_frames(
+            len(STREAMS), compressed=compressed, takes_jpeg=takes_jpeg, clock=self.clock
+        )
         self.worker = Worker(
             self.detector,
             STREAMS,
-            open=open_compressed if compressed else open_image,
+            latest=latest,
+            open=open_frame,
             now_ns=lambda: NOW_NS,
             publish=self._publish,
             on_error=lambda stream, error: self.errors.append((stream, error)),
@@ -195,7 +200,8 @@ def test_reading_a_message_counts_as_preprocessing(monkeypatch):
         monkeypatch.setattr(CompressedView, 'decode', slow)
         result = running.look_at(serialize_compressed_image(NOW_NS, 'camera', 'jpeg', b'x'))
 
-    assert result.stages_ms['preprocess'] == pytest.approx(2 + 40 + 1)
+    # the clock is read once more around decoding, and once around taking it over
+    assert result.stages_ms['preprocess'] == pytest.approx(2 + (40 + 1) + 1)
 
 
 def test_latency_runs_from_arrival_until_published(running):
@@ -481,3 +487,25 @@ def test_stop_finishes_what_was_begun():
     running.worker.stop()
 
     assert numbers(running.results) == [1]
+
+
+def test_a_detector_that_takes_files_gets_the_message_s_own():
+    running = Running(takes_jpeg=True, compressed=True)
+    given = []
+    running.detector.begin = lambda pictures: (
+        given.extend(pictures),
+        lambda: [Detections.none() for _ in pictures],
+    )[1]
+    running.worker.put(0, serialize_compressed_image(NOW_NS, 'camera', 'jpeg', b'a file'))
+    running.worker.put(1, serialize_compressed_image(NOW_NS, 'camera', 'compressedDepth', b'x'))
+    running.worker.start()
+    for _ in ('before the frames', 'between them', 'after them'):
+        running.wait_until_idle()
+    running.worker.stop()
+
+    ((data, encoding),) = given
+    assert (data.tobytes(), encoding) == (b'a file', 'jpeg')
+    assert [each.taken[1] for each in running.results] == ['jpeg']
+    ((stream, error),) = running.errors
+    assert stream == 1
+    assert 'is depth' in str(error)

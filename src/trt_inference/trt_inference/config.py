@@ -45,6 +45,12 @@ class InferenceConfig(DetectorConfig):
         '`<topic>/compressed`.',
         choices=('raw', 'compressed'),
     )
+    jpeg_decoder: str = setting(
+        'auto',
+        'What decodes compressed images where the GPU prepares them; auto takes nvJPEG where it is '
+        'installed, else OpenCV on threads of its own, as on the CPU.',
+        choices=('auto', 'nvjpeg', 'opencv'),
+    )
     overlay_transport: str = setting(
         'raw',
         '~/overlay as sensor_msgs/Image, or ~/overlay/compressed as JPEG.',
@@ -88,8 +94,3 @@ class InferenceConfig(DetectorConfig):
                 for topic in topics
             )
         return tuple(map(Stream, names, topics))
-
-    @property
-    def mapped(self) -> bool | None:
-        """Return `frame_memory` as `cuda.memory.Pool` takes it."""
-        return {'auto': None, 'mapped': True, 'copied': False}[self.frame_memory]

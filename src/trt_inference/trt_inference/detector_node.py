@@ -80,6 +80,7 @@ from trt_inference.engines import model_elsewhere
 from trt_inference.engines import open_engine
 from trt_inference.engines import put_away
 from trt_inference.engines import without_engine
+from trt_inference.latest import LatestFrames
 from trt_inference.realtime import calm_collector
 from trt_inference.realtime import pin_thread
 from trt_inference.realtime import raise_priority
@@ -204,6 +205,12 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
     # --- what each node says of its own ---------------------------------------------------------
 
     @property
+    def _network(self) -> Ready:
+        """Return the network that is loaded."""
+        assert self._loaded is not None
+        return self._loaded.network
+
+    @property
     def _classes(self) -> Sequence[str]:
         """Return the names of the classes of the network that is loaded."""
         assert self._loaded is not None
@@ -218,8 +225,8 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         """Create the publishers of a sensor."""
 
     @abstractmethod
-    def _incoming(self) -> tuple[type, Open[Any]]:
-        """Return the type of the messages, and what opens them."""
+    def _incoming(self) -> tuple[type, LatestFrames, Open[Any]]:
+        """Return the type of the messages, where they wait, and what opens them."""
 
     @abstractmethod
     def _publish_seen(self, topics: Any, header: Header, result: Result[Any, Any]) -> None:
@@ -317,10 +324,11 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
 
     def _activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._loaded is not None
-        kind, open_frame = self._incoming()
+        kind, latest, open_frame = self._incoming()
         self._worker = Worker(
             self._loaded.detector,
             self._streams,
+            latest=latest,
             open=open_frame,
             now_ns=lambda: int(self.get_clock().now().nanoseconds),
             publish=self._publish,
@@ -388,7 +396,7 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         engine = None if found is None else found.entry
         if found is not None and engine is not None:
             choice = replace(choice, reason=f'{choice.reason}, with an engine {found.reason}')
-            backend = open_engine(card, engine)
+            backend = open_engine(card, engine, batches=len(self._streams) > 1)
         else:
             backend = open_backend(choice.name, network_file(card), threads=config.threads)
         network = self._prepare(card, backend)
@@ -400,7 +408,9 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
             log.warning(f'{choice.name}: {choice.reason}')
         if network.remark:
             log.warning(network.remark)
-        log.info(f'configured {card.name} on {backend.identity}, pipeline {network.pipeline}')
+        batch = network.detector.batch
+        more = f', up to {batch} at once' if batch > 1 else ''
+        log.info(f'configured {card.name} on {backend.identity}, pipeline {network.pipeline}{more}')
 
     # --- an engine that is not there yet -------------------------------------------------------
 

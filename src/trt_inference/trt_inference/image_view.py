@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,6 @@ from trt_engine.errors import ImageError
 from trt_engine.picture import decode_picture
 from trt_inference.cdr_reader import CdrReader
 from trt_inference.cdr_reader import Serialized
-from trt_inference.latest import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +45,24 @@ class CompressedView:
     format: str
     data: Array
 
+    @property
+    def picture(self) -> Array:
+        """Return the data of a colour picture.
+
+        Raises:
+            ImageError: It is depth.
+        """
+        if 'compressedDepth' in self.format:
+            raise ImageError(f'format {self.format[:60]!r} is depth; wanted a colour JPEG or PNG')
+        return self.data
+
     def decode(self) -> Array:
         """Return the pixels, (height, width, 3) uint8, blue first.
 
         Raises:
             ImageError: The data is depth, no JPEG or PNG, cut short, damaged, or too large.
         """
-        if 'compressedDepth' in self.format:
-            raise ImageError(f'format {self.format[:60]!r} is depth; wanted a colour JPEG or PNG')
-        return decode_picture(self.data)
+        return decode_picture(self.picture)
 
 
 def view_image(serialized: Serialized) -> ImageView:
@@ -97,23 +104,3 @@ def view_compressed_image(serialized: Serialized) -> CompressedView:
     cdr.end(f'the {size} bytes of data')
     data: Array = np.frombuffer(serialized, np.uint8, size, start)
     return CompressedView(sec, nanosec, frame_id, format, data)
-
-
-def open_image(frame: Frame) -> tuple[ImageView, Callable[[], tuple[Array, str]]]:
-    """Return the Image of a frame, and what gives its pixels and their encoding.
-
-    Raises:
-        ImageError: As `view_image`.
-    """
-    view = view_image(frame.serialized)
-    return view, lambda: (view.pixels, view.encoding)
-
-
-def open_compressed(frame: Frame) -> tuple[CompressedView, Callable[[], tuple[Array, str]]]:
-    """Return the CompressedImage of a frame, and what decodes its pixels and names their encoding.
-
-    Raises:
-        ImageError: As `view_compressed_image`; what decodes raises it as well.
-    """
-    view = view_compressed_image(frame.serialized)
-    return view, lambda: (view.decode(), 'bgr8')

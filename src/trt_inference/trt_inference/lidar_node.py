@@ -30,6 +30,7 @@ from trt_inference.detector_node import RESULTS
 from trt_inference.detector_node import run
 from trt_inference.detector_node import Topics
 from trt_inference.latest import Frame
+from trt_inference.latest import LatestFrames
 from trt_inference.lidar_config import LidarConfig
 from trt_inference.lidar_health import CloudCounts
 from trt_inference.lidar_health import points_health
@@ -85,17 +86,17 @@ class LidarNode(DetectorNode[LidarConfig]):
     def _make_topics(self, stream: Stream) -> Topics:
         return _LidarTopics(self, stream)
 
-    def _incoming(self) -> tuple[type, Open[PlacedCloud]]:
+    def _incoming(self) -> tuple[type, LatestFrames, Open[PlacedCloud]]:
         # between two activations the vehicle may have been carried away
         self._detector.forget()
         self._told = CloudCounts()
-        return PointCloud2, self._open
+        return PointCloud2, LatestFrames(len(self._streams)), self._open
 
     @property
     def _detector(self) -> LidarDetector:
-        assert self._loaded is not None
-        assert isinstance(self._loaded.network, LoadedLidar)
-        return self._loaded.network.detector
+        network = self._network
+        assert isinstance(network, LoadedLidar)
+        return network.detector
 
     def _open(self, frame: Frame) -> tuple[PointView, Callable[[], PlacedCloud]]:
         view = view_points(frame.serialized)

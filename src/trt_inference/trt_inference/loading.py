@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Protocol
 from typing import TypeVar
 
@@ -17,7 +18,9 @@ from trt_engine.card import Card
 from trt_engine.card import Thresholds
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Pool
+from trt_engine.cuda.nvjpeg import JpegDecoder
 from trt_engine.errors import BackendError
+from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ConfigError
 from trt_engine.errors import StoreError
 from trt_inference.detections import Detections
@@ -34,11 +37,33 @@ class CameraDetector(DetectorLike[Picture, Detections], Protocol):
     thresholds: Thresholds
     class_filter: frozenset[int] | None
 
+    @property
+    def takes_jpeg(self) -> bool:
+        """Return whether pictures may be files."""
+
     def __call__(self, pixels: Array, encoding: str) -> Detections:
         """Return what is in one image."""
 
 
 _Detector = TypeVar('_Detector', bound=CameraDetector)
+
+
+@dataclass(frozen=True)
+class GpuOptions:
+    """How frames get through the GPU.
+
+    Attributes:
+        mapped: As for `cuda.memory.Pool`.
+        spin: As for `GpuDetector`.
+        batch: Likewise.
+        jpeg: What decodes pictures that come as JPEG files: nvjpeg, on the GPU; opencv, before they
+            get there; or auto for nvJPEG where it is installed.
+    """
+
+    mapped: bool | None = None
+    spin: bool = False
+    batch: int = 1
+    jpeg: str = 'opencv'
 
 
 class Loaded:
@@ -56,8 +81,7 @@ class Loaded:
         backend: Backend,
         *,
         pipeline: str = 'auto',
-        mapped: bool | None = None,
-        spin: bool = False,
+        options: GpuOptions = GpuOptions(),  # it cannot change
     ) -> None:
         """Load, and look at a black picture.
 
@@ -68,8 +92,7 @@ class Loaded:
             card: The model card.
             backend: What runs the network; closed by `close`, and if this fails.
             pipeline: gpu or cpu, or auto for the GPU where it can.
-            mapped: As for `cuda.memory.Pool`.
-            spin: As for `GpuDetector`.
+            options: For the GPU.
 
         Raises:
             PerceptionError: Of the many kinds that making and calling a detector have.
@@ -79,46 +102,78 @@ class Loaded:
         self._closing = ExitStack()
         self._closing.callback(backend.close)
         try:
-            if pipeline == 'gpu' and not isinstance(backend, TensorRtBackend):
+            detector = None
+            if pipeline != 'cpu' and isinstance(backend, TensorRtBackend):
+                detector = self._on_gpu(card, backend, options, required=pipeline == 'gpu')
+            elif pipeline == 'gpu':
                 raise ConfigError(
                     f'pipeline is gpu, and {backend.name} runs the network; wanted backend: '
                     'tensorrt, or pipeline: auto'
                 )
-            detector = None
-            if pipeline != 'cpu' and isinstance(backend, TensorRtBackend):
-                detector = self._on_gpu(card, backend, pipeline == 'gpu', mapped, spin)
             self.detector: CameraDetector = detector or _tried(Detector(card, backend))
         except BaseException:
             self._closing.close()
             raise
 
     def __str__(self) -> str:
-        return f'{self.pipeline}: {self.remark}' if self.remark else self.pipeline
+        what = self.pipeline
+        if self.detector.takes_jpeg:
+            what += ', JPEG by nvJPEG'
+        if copies := getattr(self.detector, 'copies_left_out', 0):
+            what += f', {copies} copies left out'
+        return f'{what}: {self.remark}' if self.remark else what
 
     def close(self) -> None:
         """Free everything; a second call does nothing."""
         self._closing.close()
 
     def _on_gpu(
-        self, card: Card, backend: TensorRtBackend, required: bool, mapped: bool | None, spin: bool
+        self, card: Card, backend: TensorRtBackend, options: GpuOptions, *, required: bool
     ) -> CameraDetector | None:
         with ExitStack() as attempt:
             try:
-                kernels = Kernels()
-                attempt.callback(kernels.close)
-                pool = Pool(mapped=mapped)
-                attempt.callback(pool.close)
-                detector = GpuDetector(card, backend, kernels=kernels, pool=pool, spin=spin)
-                attempt.callback(detector.close)
-                _tried(detector)
+                detector = _tried(_open_gpu(card, backend, options, attempt))
             except (BackendError, StoreError) as exc:
-                if required:
+                if required or options.jpeg == 'nvjpeg':
                     raise
                 self.remark = f'images are prepared and outputs decoded on the CPU: {exc}'
                 return None
             self.pipeline, self.remark = 'gpu', detector.no_graph
             self._closing.push(attempt.pop_all())
             return detector
+
+
+def _open_gpu(
+    card: Card, backend: TensorRtBackend, options: GpuOptions, closing: ExitStack
+) -> GpuDetector:
+    kernels = Kernels()
+    closing.callback(kernels.close)
+    pool = Pool(mapped=options.mapped)
+    closing.callback(pool.close)
+    detector = GpuDetector(
+        card,
+        backend,
+        kernels=kernels,
+        pool=pool,
+        spin=options.spin,
+        batch=options.batch,
+        jpegs=_open_jpegs(options, closing),
+    )
+    closing.callback(detector.close)
+    return detector
+
+
+def _open_jpegs(options: GpuOptions, closing: ExitStack) -> list[JpegDecoder]:
+    decoders: list[JpegDecoder] = []
+    try:
+        for _ in range(options.batch if options.jpeg != 'opencv' else 0):
+            decoders.append(JpegDecoder())
+            closing.callback(decoders[-1].close)
+    except BackendUnavailableError:
+        if options.jpeg == 'nvjpeg':
+            raise
+        return []
+    return decoders
 
 
 def _tried(detector: _Detector) -> _Detector:

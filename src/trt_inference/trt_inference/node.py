@@ -19,6 +19,7 @@ from trt_engine.backend import Backend
 from trt_engine.card import Card
 from trt_engine.stop_signals import StopSignals
 from trt_inference import conversions
+from trt_inference.camera_frames import camera_frames
 from trt_inference.config import InferenceConfig
 from trt_inference.detections import Detections
 from trt_inference.detector_config import Stream
@@ -28,13 +29,15 @@ from trt_inference.detector_node import Ready
 from trt_inference.detector_node import RESULTS
 from trt_inference.detector_node import run
 from trt_inference.detector_node import Topics
-from trt_inference.image_view import open_compressed
-from trt_inference.image_view import open_image
+from trt_inference.latest import LatestFrames
+from trt_inference.loading import GpuOptions
 from trt_inference.loading import Loaded
 from trt_inference.overlay import draw
 from trt_inference.pipeline import Picture
 from trt_inference.worker import Open
 from trt_inference.worker import Result
+
+_MAPPED = {'auto': None, 'mapped': True, 'copied': False}
 
 
 class _CameraTopics(Topics):
@@ -60,17 +63,25 @@ class InferenceNode(DetectorNode[InferenceConfig]):
 
     def _prepare(self, card: Card, backend: Backend) -> Ready:
         config = self._config
-        return Loaded(
-            card, backend, pipeline=config.pipeline, mapped=config.mapped, spin=config.spin_wait
+        options = GpuOptions(
+            mapped=_MAPPED[config.frame_memory],
+            spin=config.spin_wait,
+            batch=len(self._streams),
+            jpeg=config.jpeg_decoder if config.transport == 'compressed' else 'opencv',
         )
+        return Loaded(card, backend, pipeline=config.pipeline, options=options)
 
     def _make_topics(self, stream: Stream) -> Topics:
         return _CameraTopics(self, stream, self._config.overlay_transport == 'compressed')
 
-    def _incoming(self) -> tuple[type, Open[Picture]]:
-        if self._config.transport == 'compressed':
-            return CompressedImage, open_compressed
-        return Image, open_image
+    def _incoming(self) -> tuple[type, LatestFrames, Open[Picture]]:
+        compressed = self._config.transport == 'compressed'
+        network = self._network
+        assert isinstance(network, Loaded)
+        frames = camera_frames(
+            len(self._streams), compressed=compressed, takes_jpeg=network.detector.takes_jpeg
+        )
+        return CompressedImage if compressed else Image, *frames
 
     def _tell_worker(self) -> None:
         super()._tell_worker()

@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 
 from trt_engine.backend import Array
+from trt_engine.picture import decode_picture
 from trt_engine.preprocess import to_bgr
 from trt_inference.detections import Detections
+from trt_inference.pipeline import JPEG
 
 Color = tuple[int, int, int]
 Box = tuple[int, int, int, int]
@@ -41,15 +43,20 @@ def draw(pixels: Array, encoding: str, detections: Detections, classes: Sequence
     """Return a new picture with the detections on it, (height, width, 3) uint8, blue first.
 
     Args:
-        pixels: As `trt_engine.preprocess.Preprocessor` takes them; left as they are.
-        encoding: One of `trt_engine.encodings.ENCODINGS`.
+        pixels: As `trt_engine.preprocess.Preprocessor` takes them; or a file, (N,) uint8. They are
+            left as they are.
+        encoding: One of `trt_engine.encodings.ENCODINGS`; or `pipeline.JPEG`.
         detections: In pixels of the picture.
         classes: Names, in the order of the network.
 
     Raises:
         ImageError: The picture cannot be read.
     """
-    picture: Array = np.array(to_bgr(pixels, encoding), order='C')
+    picture: Array = (
+        decode_picture(pixels)
+        if encoding == JPEG
+        else np.array(to_bgr(pixels, encoding), order='C')
+    )
     side = min(picture.shape[:2])
     scale = max(0.4, side / 1000)
     pen = _Pen(

@@ -21,7 +21,9 @@ from trt_inference.detections import Detections
 
 PIPELINES = ('auto', 'gpu', 'cpu')  # where pictures are prepared and outputs decoded
 
-Picture = tuple[Array, str]  # pixels and their encoding
+# Pixels and their encoding; or a whole file, (N,) uint8, and JPEG, for who takes that.
+Picture = tuple[Array, str]
+JPEG = 'jpeg'
 
 
 class Detector:
@@ -32,6 +34,7 @@ class Detector:
         backend: What runs the network; whoever opened it closes it.
         batch: Most pictures that `begin` takes at once.
         in_flight: Most runs that may be begun and not finished.
+        takes_jpeg: Whether pictures may be files.
         thresholds: What counts as a detection, from the next call on; at first the card's.
         class_filter: Indices of the classes to report, from the next call on; None for all.
         stages_ms: What the last call spent in preprocess, inference and decode.
@@ -39,6 +42,7 @@ class Detector:
 
     batch = 1
     in_flight = 1
+    takes_jpeg = False
 
     def __init__(
         self, card: Card, backend: Backend, *, clock: Callable[[], float] = time.perf_counter

@@ -19,6 +19,7 @@ from typing import TypeVar
 from trt_engine.errors import PerceptionError
 from trt_engine.timing import LatencyWindow
 from trt_engine.timing import Rate
+from trt_inference.decode_pool import DecodedFrame
 from trt_inference.detector_config import Stream
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
@@ -144,6 +145,7 @@ class Worker(Generic[Taken, Seen]):
         detector: DetectorLike[Taken, Seen],
         streams: Sequence[Stream],
         *,
+        latest: LatestFrames,
         open: Open[Taken],
         now_ns: Callable[[], int],
         publish: Callable[[Result[Taken, Seen]], None],
@@ -157,6 +159,7 @@ class Worker(Generic[Taken, Seen]):
         Args:
             detector: What looks at a frame.
             streams: The sensors.
+            latest: Where frames wait; closed by `stop`.
             open: Opens a frame; called in the worker thread, and may raise PerceptionError.
             now_ns: The clock that header stamps are of.
             publish: Called in the worker thread for each frame that was looked at.
@@ -168,7 +171,7 @@ class Worker(Generic[Taken, Seen]):
         self.max_age_ms = 0.0
         self.max_batch_wait_ms = 0.0
         self.statistics = [StreamStatistics(clock) for _ in streams]
-        self.latest = LatestFrames(len(streams), clock)
+        self.latest = latest
         self._detector = detector
         self._open = open
         self._now_ns = now_ns
@@ -230,7 +233,10 @@ class Worker(Generic[Taken, Seen]):
         except PerceptionError as exc:
             self._fail(frame, exc)
             return None
-        return _Read(frame, view, taken, age_ms, (self._clock() - begun) * 1e3)
+        read_ms = (self._clock() - begun) * 1e3
+        if isinstance(frame, DecodedFrame):
+            read_ms += frame.decode_ms
+        return _Read(frame, view, taken, age_ms, read_ms)
 
     def _begin(self, frames: Sequence[_Read[Taken]]) -> None:
         if not frames:

@@ -71,6 +71,8 @@ class TensorRtBackend:
         profile: The one profile that the first context uses; None: the first that takes the
             shapes, from run to run.
         arena: Memory for intermediate results that other engines share; all run in its stream.
+        own_arena: Have all contexts of this engine share such memory, if `arena` is None; all run
+            in one stream.
         weight_streaming_mib: How much of the weights stays on the GPU, in MiB; the others are
             brought there in each run. None: all stay. TensorRT 10.1 or later, and engines that
             were built for it.
@@ -94,6 +96,7 @@ class TensorRtBackend:
         stream: Stream | None = None,
         profile: int | None = None,
         arena: Arena | None = None,
+        own_arena: bool = False,
         weight_streaming_mib: int | None = None,
     ) -> None:
         self._runtime: Any = None
@@ -109,6 +112,10 @@ class TensorRtBackend:
                 # first, as CUDA says better than TensorRT that there is no GPU or driver
                 stream = Stream()
                 self._resources.callback(stream.close)
+            if own_arena and arena is None:
+                assert stream is not None
+                arena = Arena(stream)
+                self._resources.callback(arena.close)
             self._identity += f', {device_name()}'
             self._start(flavour, dla_core)
             self._load_plugins(flavour, plugins)
@@ -151,6 +158,12 @@ class TensorRtBackend:
         """Return every input and output, inputs first."""
         assert self._loaded is not None
         return self._loaded.tensors
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Return what each optimisation profile takes: input -> shapes, of inputs that vary."""
+        assert self._loaded is not None
+        return self._loaded.profiles
 
     @property
     def stream(self) -> Stream:

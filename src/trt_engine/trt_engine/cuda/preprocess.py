@@ -23,6 +23,7 @@ from trt_engine.cuda.runtime import Stream
 from trt_engine.encodings import Encoding
 from trt_engine.encodings import find_encoding
 from trt_engine.errors import ImageError
+from trt_engine.errors import InferenceError
 from trt_engine.preprocess import fit
 from trt_engine.preprocess import Geometry
 from trt_engine.preprocess import level_table
@@ -81,6 +82,7 @@ class FramePlan:
 
     Attributes:
         geometry: Where they lie in the network input.
+        pointer: Where on the GPU the image lies.
         staged_bytes: What of each image is brought to the GPU: the rows that the kernel reads.
     """
 
@@ -95,6 +97,7 @@ class FramePlan:
         encoding: str,
         *,
         size: int | None = None,
+        resident: bool = False,
     ) -> None:
         """Take the memory.
 
@@ -108,6 +111,8 @@ class FramePlan:
             encoding: One of `trt_engine.encodings.ENCODINGS`.
             size: Address on the GPU of the input that takes width and height of the image, two
                 int64; None where the network has none.
+            resident: Images come to be on the GPU by other means, such as a decoder that runs
+                there: whole, at `pointer`, rows without gaps. Nothing is staged or copied.
 
         Raises:
             ImageError: The image cannot be read as what it says it is.
@@ -130,15 +135,22 @@ class FramePlan:
         step = pixels.nbytes // pixels.shape[0]
         chroma = rows * step
         shape = pixels.shape
-        if self._rows is not None and len(self._rows) > _MOST_ROWS * len(pixels):
+        if resident or (self._rows is not None and len(self._rows) > _MOST_ROWS * len(pixels)):
             self._rows = None
         if self._rows is not None:
             down[:, :2] = np.searchsorted(self._rows, down[:, :2])
             chroma = int(np.searchsorted(self._rows, rows)) * step
             shape = (len(self._rows), *shape[1:])
-        self.staged_bytes = shape[0] * step
-        self._frame = Exchange(memory, self.staged_bytes)
-        self._pixels = self._frame.host.view(pixels.dtype).reshape(shape)
+        self.staged_bytes = 0 if resident else shape[0] * step
+        self._frame = None if resident else Exchange(memory, self.staged_bytes)
+        self.pointer: int = (
+            memory.take('device', pixels.nbytes).address
+            if self._frame is None
+            else self._frame.pointer
+        )
+        self._pixels: Array | None = (
+            None if self._frame is None else self._frame.host.view(pixels.dtype).reshape(shape)
+        )
         contents = [_taps(width, place[0], at_edges_alone=True), down, level_table(spec)]
         tables = Exchange(memory, sum(each.nbytes for each in contents))
         pointers = []
@@ -151,7 +163,7 @@ class FramePlan:
 
         planar = spec.layout == 'nchw'
         self._given = _Frame(
-            self._frame.pointer,
+            self.pointer,
             *pointers,
             tensor,
             size,
@@ -176,7 +188,16 @@ class FramePlan:
         self._grid = (-(-spec.width // _BLOCK[0]), -(-spec.height // _BLOCK[1]), 1)
 
     def stage(self, pixels: Array) -> None:
-        """Bring an image to where the GPU takes it from; none that it took may be under way."""
+        """Bring an image to where the GPU takes it from; none that it took may be under way.
+
+        Raises:
+            InferenceError: Images of this plan come to be on the GPU by other means.
+        """
+        if self._pixels is None:
+            raise InferenceError(
+                'an image was staged for a plan whose images are put on the GPU by others; put it '
+                "at the plan's pointer, or make the plan without resident"
+            )
         if self._rows is None:
             np.copyto(self._pixels, pixels)
         else:
@@ -193,7 +214,8 @@ class FramePlan:
 
     def upload(self, stream: Stream) -> None:
         """Put the copy into a stream; see `enqueue`."""
-        self._frame.upload(stream)
+        if self._frame is not None:
+            self._frame.upload(stream)
 
     def convert(self, stream: Stream) -> None:
         """Put the kernel into a stream; see `enqueue`."""
