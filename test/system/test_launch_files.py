@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 
@@ -37,6 +38,30 @@ def test_arguments_are_listed_and_described(repository, name, expected):
     }
     assert expected <= set(described)
     assert all(text and text != 'no description given' for text in described.values()), described
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        ({}, ['inference']),
+        ({'sensors': 'lidar'}, ['lidar_inference']),
+        ({'sensors': 'both'}, ['inference', 'lidar_inference']),
+    ],
+)
+def test_perception_starts_the_nodes_of_the_sensors(repository, given, expected):
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument
+    from launch_ros.actions import Node
+
+    path = repository / 'launch' / 'perception.launch.py'
+    names = runpy.run_path(str(path))
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    for argument in names['ARGUMENTS']:
+        assert isinstance(argument, DeclareLaunchArgument)
+        argument.execute(context)
+    nodes = [each for each in names['start'](context) if isinstance(each, Node)]
+    assert [each.node_executable for each in nodes] == expected
 
 
 @pytest.fixture
