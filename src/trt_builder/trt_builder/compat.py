@@ -108,6 +108,7 @@ FEATURES: Mapping[str, Feature] = {
     ),
     'OnnxParserFlag.ENABLE_PLUGIN_OVERRIDE': Feature((10, 15)),
     'OnnxParserFlag.ADJUST_FOR_DLA': Feature((10, 16)),
+    'PreviewFeature.PROFILE_SHARING_0806': Feature(until=(11,), rtx=False),
     'DataType.BF16': Feature((10,), remedy='use fp16'),
     'DataType.INT64': Feature((10,), remedy='use int32'),
     'ParserError.node_name': Feature((10,)),

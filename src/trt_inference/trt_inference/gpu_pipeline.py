@@ -74,14 +74,15 @@ class GpuDetector:
         Raises:
             CardError: The card's head is unknown, or its outputs or options are not what it takes.
             DecodeError: The outputs do not have the form that the card's head promises.
-            InferenceError: The engine takes other inputs than the card says.
+            InferenceError: The engine takes other inputs than the card says, or gives outputs whose
+                size is known after a run only.
         """
         self.card = card
         self.backend = backend
         self.thresholds: Thresholds = card.thresholds
         self.class_filter: frozenset[int] | None = None
         self.stages_ms: Mapping[str, float] = {'preprocess': 0.0, 'inference': 0.0, 'decode': 0.0}
-        self.no_graph = ''
+        self.no_graph = _without_graph(backend.no_graph) if backend.no_graph else ''
         self._kernels = kernels
         self._pool = pool
         self._clock = clock
@@ -98,6 +99,12 @@ class GpuDetector:
             shapes[spec.size_tensor] = (1, 2)
         self._check_inputs(shapes)
         backend.prepare(shapes)
+        if backend.varying:
+            raise InferenceError(
+                f'{backend.identity}: the size of output {backend.varying[0]!r} depends on the '
+                'values of the input, and is not decoded on the GPU; wanted outputs of fixed '
+                'sizes: export the model without NonZero and NMS (the decoder does NMS)'
+            )
         outputs = {name: each.host for name, each in backend.memory.items() if name not in shapes}
         self._readouts = open_decoder(card).readouts(outputs)
         self._done = Event(spin=spin)
@@ -192,7 +199,7 @@ class GpuDetector:
                 try:
                     plan.graph = Graph(stream, plan.enqueue)
                 except InferenceError as exc:
-                    self.no_graph = f'no CUDA graph of this network, work goes in streams: {exc}'
+                    self.no_graph = _without_graph(str(exc))
         except BaseException:
             with suppress(InferenceError):  # the failure at hand says more
                 stream.synchronize()  # nothing may be under way in memory that is given back
@@ -223,6 +230,10 @@ class GpuDetector:
             for info in self.backend.tensors if info.name in shapes
         }  # fmt: skip
         check_inputs(self.backend.tensors, arrays, self.backend.identity)
+
+
+def _without_graph(why: str) -> str:
+    return f'no CUDA graph of this network, work goes in streams: {why}'
 
 
 class _Plan:
