@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+import gc
 import importlib
 import sys
 from threading import Event
@@ -81,6 +82,8 @@ def test_a_context_takes_a_stream_and_gives_back_what_it_took(dynamic):
         context.enqueue()
     with pytest.raises(InferenceError, match='run after close'):
         context.run(batch(2))
+    with pytest.raises(InferenceError, match='run after close'):
+        context.prepare(shapes(1))
 
 
 def test_closing_the_engine_closes_its_contexts(dynamic):
@@ -136,12 +139,22 @@ def test_a_profile_that_is_asked_for_is_the_only_one(dynamic):
 
 def test_an_old_engine_that_shares_no_profiles_says_so(dynamic, monkeypatch):
     engine = dynamic('8.6.0')
-    monkeypatch.setattr(engine._engine, 'shares_profiles', False)
+    monkeypatch.setattr(engine._loaded.engine, 'shares_profiles', False)
     with pytest.raises(InferenceError) as caught:
         engine.context(shapes(1))
     assert 'profile 0 cannot be used; TensorRT says: ' in str(caught.value)
     assert 'a profile for each context' in str(caught.value)
     assert (engine.context(shapes(4)).run(batch(4))['y'] == 2).all(), 'profile 1 is free'
+
+
+@pytest.mark.parametrize('settings', [{'profile': 2}, {'weight_streaming_mib': 1}])
+def test_an_error_that_is_kept_keeps_no_engine(dynamic, settings):
+    """It would outlive the plugins that it is made of."""
+    with pytest.raises(ModelLoadError) as caught:
+        dynamic(**settings)
+    library = importlib.import_module('tensorrt')
+    assert [each for each in gc.get_objects() if type(each) is library.ICudaEngine] == []
+    assert caught.value.__traceback__ is not None
 
 
 def test_shapes_that_are_left_out_are_named(dynamic):
@@ -219,7 +232,7 @@ def test_engines_share_an_arena_as_large_as_the_neediest_wants(
     shared = arena(version)
     cuda = sys.modules['cuda.bindings.runtime']
     engines = [TensorRtBackend(plan, arena=shared) for _ in range(3)]
-    needed = engines[0]._engine.scratch
+    needed = engines[0]._loaded.engine.scratch
     assert shared.nbytes == needed
     assert len(cuda.allocations) == 3 * 2 + 1
     assert len(cuda.streams) == 1
@@ -254,8 +267,8 @@ def test_a_later_engine_may_need_more_until_the_first_runs(
     second = TensorRtBackend(plan, arena=shared)
     for engine in (first, second, first):
         assert (engine.run({'x': np.ones((1, 3, 8, 8), np.float32)})['y'] == 2).all()
-    assert shared.nbytes == second._engine.scratch
-    second._engine.scratch += 1
+    assert shared.nbytes == second._loaded.engine.scratch
+    second._loaded.engine.scratch += 1
     with pytest.raises(InferenceError, match='load every engine that shares it before the first'):
         second.context()
     first.close()

@@ -168,7 +168,7 @@ STREAMED = {'build': {'flags': ('WEIGHT_STREAMING',)}, 'shape': (64, 3, 32, 32)}
 @pytest.mark.parametrize('version', ['10.3.0', '11.4.1'])
 def test_weights_are_streamed_within_their_budget(load, version):
     engine = load('Scale', version, **STREAMED, weight_streaming_mib=0)
-    assert engine._engine.budget == 0
+    assert engine._loaded.engine.budget == 0
     assert engine.no_graph == 'weights are streamed, which TensorRT does from the CPU'
     image = np.ones(STREAMED['shape'], np.float32)
     assert (engine.run({'x': image})['y'] == 3).all()
