@@ -81,6 +81,7 @@ FEATURES: Mapping[str, Feature] = {
     'BuilderFlag.PREFER_PRECISION_CONSTRAINTS': _WEAK,
     'BuilderFlag.REFIT_IDENTICAL': Feature((10,), remedy='set strip_weights: false'),
     'BuilderFlag.STRIP_PLAN': Feature((10,), remedy='set strip_weights: false'),
+    'BuilderFlag.WEIGHT_STREAMING': Feature((10,), remedy='set weight_streaming: false'),
     'ILayer.precision': _WEAK,
     'ILayer.set_output_type': _WEAK,
     'IInt8EntropyCalibrator2': _CALIBRATION,
