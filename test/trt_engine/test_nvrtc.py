@@ -38,6 +38,14 @@ VARIANTS = {
         )
     ],
     'detections': [()],
+    'pillars': [
+        (f'-DNUMBERS={numbers}', f'-DMAX_POINTS={most}', f'-DFORM={form}')
+        for numbers, most, form in (
+            (4, 32, 'PILLAR10'),
+            (3, 1, 'PILLAR9'),
+            (6, 1024, 'PILLAR9_RELATIVE'),
+        )
+    ],
 }
 SIMPLE = 'extern "C" __global__ void fill(const int given) { (void)given; }'
 

@@ -1,0 +1,364 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Points to pillars on the GPU: what `trt_engine.pillars` makes on the CPU, from raw records.
+
+Cells, counts, and which points are kept are the same, and so is every bit of the features. What the
+pillar network makes of them differs by rounding, since the CPU path leaves sums to a library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import ctypes
+from typing import Literal
+
+import numpy as np
+
+from trt_engine.backend import Array
+from trt_engine.cuda.kernel import Kernels
+from trt_engine.cuda.memory import Exchange
+from trt_engine.cuda.memory import Lease
+from trt_engine.cuda.runtime import call
+from trt_engine.cuda.runtime import Stream
+from trt_engine.errors import PointsError
+from trt_engine.lidar_card import PointsInput
+from trt_engine.pillars import MAX_POINTS
+from trt_engine.pillars import PillarCounts
+from trt_engine.point_records import PointLayout
+from trt_engine.point_records import PointRecords
+
+Element = Literal['float32', 'float16']
+
+# As in pillars.cu.
+_THREADS = 256
+_CELLS_A_BLOCK = _THREADS * 8
+
+_PILLAR_THREADS = 64
+_MOST_BLOCKS = 4096  # each goes on to further pillars where there are more
+_COUNT_BYTES = 16  # before the records, and a multiple of four, so that these stay aligned
+
+
+class _Status(ctypes.Structure):
+    """As in pillars.cu."""
+
+    _fields_ = (
+        ('dropped', ctypes.c_uint),
+        ('inside', ctypes.c_uint),
+        ('shown', ctypes.c_uint),
+        ('kept', ctypes.c_uint),
+        ('voxels', ctypes.c_uint),
+        ('spare', ctypes.c_uint * 3),
+    )
+
+
+class _Filled(ctypes.Structure):
+    """As in pillars.cu."""
+
+    _fields_ = (('count', ctypes.c_uint), ('before', ctypes.c_uint))
+
+
+class _Cloud(ctypes.Structure):
+    """As in pillars.cu."""
+
+    _fields_ = (
+        ('records', ctypes.c_void_p),
+        ('points', ctypes.c_void_p),
+        ('cell_of', ctypes.c_void_p),
+        ('list', ctypes.c_void_p),
+        ('table', ctypes.c_void_p),
+        ('totals', ctypes.c_void_p),
+        ('begins', ctypes.c_void_p),
+        ('sizes', ctypes.c_void_p),
+        ('ends', ctypes.c_void_p),
+        ('status', ctypes.c_void_p),
+        ('filled', ctypes.c_void_p),
+        ('cells', ctypes.c_void_p),
+        ('tensor', ctypes.c_void_p),
+        ('weight', ctypes.c_void_p),
+        ('bias', ctypes.c_void_p),
+        ('places', ctypes.c_void_p),
+        ('number', ctypes.c_void_p),
+        ('step', ctypes.c_int),
+        ('at', ctypes.c_int * 6),
+        ('scale', ctypes.c_float * 6),
+        ('constant', ctypes.c_float * 6),
+        ('low', ctypes.c_float * 3),
+        ('high', ctypes.c_float * 3),
+        ('size', ctypes.c_float * 3),
+        ('middle', ctypes.c_float * 3),
+        ('columns', ctypes.c_int),
+        ('rows', ctypes.c_int),
+        ('max_voxels', ctypes.c_int),
+        ('channels', ctypes.c_int),
+        ('half', ctypes.c_int),
+    )
+
+
+class PillarTarget:
+    """A network input that pillars go into, and what of it is filled.
+
+    Several plans may fill one, in turns; nothing else may write there.
+    """
+
+    kernel: str
+
+    def __init__(
+        self,
+        memory: Lease,
+        stream: Stream,
+        spec: PointsInput,
+        tensor: int,
+        numbers: int,
+        dtype: Element,
+    ) -> None:
+        self.spec = spec
+        self.dtype = dtype
+        filled = memory.take('device', ctypes.sizeof(_Filled)).address
+        self.given: dict[str, int | None] = {
+            'filled': filled,
+            'cells': memory.take('device', spec.max_voxels * 4).address,
+            'tensor': tensor,
+        }
+        size = numbers * np.dtype(dtype).itemsize
+        call('cudaMemsetAsync', filled, 0, ctypes.sizeof(_Filled), stream.handle)
+        call('cudaMemsetAsync', tensor, 0, size, stream.handle)
+
+
+class PillarGrid(PillarTarget):
+    """The bird's-eye grid, filled by the pillar network; as `trt_engine.pillars.BirdsEye`."""
+
+    kernel = 'encode'
+
+    def __init__(
+        self,
+        memory: Lease,
+        stream: Stream,
+        spec: PointsInput,
+        tensor: int,
+        weight: Array,
+        bias: Array,
+        dtype: Element = 'float32',
+    ) -> None:
+        """Empty the grid.
+
+        Args:
+            memory: Where the memory comes from.
+            stream: Used to bring the weights to the GPU.
+            spec: What the card says of the points.
+            tensor: Address on the GPU of the grid, [1, C, rows, columns].
+            weight: (feature_size, C) float32 of the pillar network, normalisation folded in.
+            bias: (C,) float32.
+            dtype: Of the grid; the pillar network runs in float32 in any case.
+
+        Raises:
+            BackendError: Memory is short.
+        """
+        columns, rows = spec.grid
+        super().__init__(memory, stream, spec, tensor, len(bias) * rows * columns, dtype)
+        self.channels = len(bias)
+        content = np.concatenate((weight.reshape(-1), bias)).astype(np.float32)
+        exchange = Exchange(memory, content.nbytes)
+        exchange.host[:] = content.view(np.uint8)
+        exchange.upload(stream)
+        self.given |= {'weight': exchange.pointer, 'bias': exchange.pointer + weight.size * 4}
+
+
+class PillarRows(PillarTarget):
+    """Pillars for a network that takes them itself; as `trt_engine.pillars.PaddedPillars`."""
+
+    kernel = 'pad'
+    channels = 0
+
+    def __init__(
+        self,
+        memory: Lease,
+        stream: Stream,
+        spec: PointsInput,
+        tensor: int,
+        *,
+        places: int | None = None,
+        number: int | None = None,
+        dtype: Element = 'float32',
+    ) -> None:
+        """Empty the tensors.
+
+        Args:
+            memory: Where the memory comes from.
+            stream: Used to empty them.
+            spec: What the card says of the points.
+            tensor: Address on the GPU of [max_voxels, max_points, feature_size]; rows without a
+                point are zero.
+            places: Address of [max_voxels, 4] int32, where the network wants them: batch, z, row,
+                column; zero beyond the last pillar.
+            number: Address of an int32, where the network wants the number of pillars.
+            dtype: Of `tensor`.
+
+        Raises:
+            BackendError: Memory is short.
+        """
+        numbers = spec.max_voxels * spec.max_points * spec.feature_size
+        super().__init__(memory, stream, spec, tensor, numbers, dtype)
+        self.given |= {'places': places, 'number': number}
+        for address, size in ((places, spec.max_voxels * 16), (number, 4)):
+            if address is not None:
+                call('cudaMemsetAsync', address, 0, size, stream.handle)
+
+
+class PillarPlan:
+    """How clouds of one layout become pillars: `stage`, `upload`, `enqueue`, and later `read`.
+
+    Args:
+        kernels: Where the kernels come from.
+        memory: Where the memory comes from.
+        target: Where the pillars go.
+        layout: Where the numbers of a point are.
+        capacity: Points that a cloud has at most.
+
+    Raises:
+        PointsError: The layout has more or fewer numbers than the card, or the capacity is out
+            of range.
+        BackendError: A kernel cannot be had, or memory is short.
+    """
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        memory: Lease,
+        target: PillarGrid | PillarRows,
+        layout: PointLayout,
+        capacity: int,
+    ) -> None:
+        spec = target.spec
+        if len(layout.offsets) != spec.point_size or not 1 <= capacity <= MAX_POINTS:
+            raise PointsError(
+                f'points of {len(layout.offsets)} numbers, at most {capacity} of them; wanted '
+                f'{spec.point_size} numbers, and 1 to {MAX_POINTS} points'
+            )
+        self.capacity = capacity
+        self.layout = layout
+        columns, rows = spec.grid
+        cells = columns * rows
+        self._records = Exchange(memory, _COUNT_BYTES + capacity * layout.step)
+        self._count: Array = self._records.host[:4].view(np.uint32)
+        self._count[0] = 0
+        self._counts = Exchange(memory, ctypes.sizeof(_Status))
+        self._status = _Status.from_address(self._counts.host.ctypes.data)
+        self._table_bytes = cells * 4
+        scanned = -(-cells // _CELLS_A_BLOCK)
+
+        low, size = (np.array(each, np.float32) for each in (spec.range_m[:3], spec.voxel_m))
+        self._given = _Cloud(
+            records=self._records.pointer + _COUNT_BYTES,
+            points=self._records.pointer,
+            **{
+                name: memory.take('device', nbytes).address
+                for name, nbytes in (
+                    ('cell_of', capacity * 4),
+                    ('list', capacity * 4),
+                    ('table', self._table_bytes),
+                    ('totals', scanned * 8),
+                    ('begins', spec.max_voxels * 4),
+                    ('sizes', spec.max_voxels * 4),
+                    ('ends', spec.max_voxels * 4),
+                )
+            },
+            **target.given,
+            status=self._counts.pointer,
+            step=layout.step,
+            at=_six(-1 if offset is None else offset for offset in layout.offsets),
+            scale=_six(layout.scales),
+            constant=_six(layout.constants),
+            low=tuple(low),
+            high=spec.range_m[3:],
+            size=tuple(size),
+            middle=tuple(size / np.float32(2) + low),
+            columns=columns,
+            rows=rows,
+            max_voxels=spec.max_voxels,
+            channels=target.channels,
+            half=target.dtype == 'float16',
+        )
+        points = (-(-capacity // _THREADS), _THREADS)
+        work = [
+            ('locate', *points),
+            ('totals', scanned, _THREADS),
+            ('rank', scanned, _THREADS),
+            ('place', *points),
+            (target.kernel, min(spec.max_voxels, _MOST_BLOCKS), _PILLAR_THREADS),
+        ]
+        if isinstance(target, PillarGrid):
+            numbers = spec.max_voxels * target.channels
+            work.insert(0, ('clear', min(-(-numbers // _THREADS), _MOST_BLOCKS), _THREADS))
+        defines = {
+            'NUMBERS': str(spec.point_size),
+            'MAX_POINTS': str(spec.max_points),
+            'FORM': spec.features.upper(),
+        }
+        self._work = [
+            (kernels.load(name, source='pillars', **defines), blocks, threads)
+            for name, blocks, threads in work
+        ]
+
+    def stage(self, records: PointRecords) -> None:
+        """Bring a cloud to where the GPU takes it from; none that it took may be under way.
+
+        Raises:
+            PointsError: It has another layout than the plan, or more points.
+        """
+        if records.layout != self.layout:
+            raise PointsError(f'points of {records.layout}; wanted those of {self.layout}')
+        if len(records) > self.capacity:
+            raise PointsError(
+                f'a cloud of {len(records)} points; wanted at most {self.capacity}, what memory '
+                'was taken for'
+            )
+        records.copy_to(self._records.host[_COUNT_BYTES:])
+        self._count[0] = len(records)
+
+    def upload(self, stream: Stream) -> None:
+        """Put the copy of the staged cloud into a stream; its size follows the cloud.
+
+        That is why it does not belong into a graph, and `enqueue` does.
+
+        Raises:
+            InferenceError: CUDA refused it.
+        """
+        self._records.upload(stream, _COUNT_BYTES + int(self._count[0]) * self.layout.step)
+
+    def enqueue(self, stream: Stream) -> None:
+        """Put the kernels, and the copy of the counts back, into a stream.
+
+        Raises:
+            InferenceError: CUDA refused them.
+        """
+        given = self._given
+        call('cudaMemsetAsync', given.status, 0, ctypes.sizeof(_Status), stream.handle)
+        call('cudaMemsetAsync', given.table, 0, self._table_bytes, stream.handle)
+        for kernel, blocks, threads in self._work:
+            kernel.launch(stream, (blocks, 1, 1), (threads, 1, 1), given)
+        self._counts.download(stream)
+
+    def read(self) -> tuple[PillarCounts, int]:
+        """Return where the points went, once the stream is synchronised.
+
+        Beside them the number of points that were no measurement, which the counts leave out: a
+        number was NaN or infinite, or they lay at the origin.
+        """
+        status = self._status
+        points = int(self._count[0]) - status.dropped
+        shown = min(status.voxels, self._given.max_voxels)
+        counts = PillarCounts(
+            points=points,
+            outside=points - status.inside,
+            over_points=status.shown - status.kept,
+            over_voxels=status.inside - status.shown,
+            kept=status.kept,
+            voxels=status.voxels,
+            voxels_dropped=status.voxels - shown,
+        )
+        return counts, status.dropped
+
+
+def _six(numbers: Iterable[float]) -> tuple[float, ...]:
+    """Return numbers as the structure takes them; those that a point does not have are 0."""
+    return (*numbers, 0, 0, 0)[:6]
