@@ -37,7 +37,10 @@ VARIANTS = {
             ('int', 'long long', 'float', 'Half'),
         )
     ],
+    'candidates3d': [()],
     'detections': [()],
+    'detections3d': [()],
+    'overlaps3d': [()],
     'pillars': [
         (f'-DNUMBERS={numbers}', f'-DMAX_POINTS={most}', f'-DFORM={form}')
         for numbers, most, form in (
