@@ -72,9 +72,9 @@ def records_of(cloud, step, offsets):
 class Machine:
     """Kernels, memory and a stream, and the tensors that pillars are written to."""
 
-    def __init__(self, device, folder):
+    def __init__(self, device, folder, mapped=None):
         self.device = device
-        self.kernels, self.pool, self.stream = Kernels(folder), Pool(), Stream()
+        self.kernels, self.pool, self.stream = Kernels(folder), Pool(mapped=mapped), Stream()
         self.memory = Lease(self.pool)
 
     def take(self, shape, dtype):
@@ -395,6 +395,26 @@ def test_only_the_bytes_of_the_cloud_are_copied(machine, monkeypatch):
         plan.upload(machine.stream)
     ((name, _, _, size, _, _),) = calls
     assert (name, size) == ('cudaMemcpyAsync', 16 + 2 * 16)
+
+
+def test_where_memory_is_shared_clouds_are_read_in_place(device, tmp_path):
+    machine = Machine(device, tmp_path, mapped=True)
+    target, read = machine.rows(ROAD)
+    cloud = cloud_of(14)[:900]
+    plan = machine.plan(target, PointRecords.of(points()), 900)
+    pillars = Pillarizer(ROAD)(measured(cloud))
+    assert machine.run(plan, PointRecords.of(cloud))[0] == pillars.counts
+    check_rows(ROAD, read, pillars)
+    machine.close()
+
+
+def test_an_empty_cloud_may_have_any_layout(machine):
+    target, read = machine.rows(SMALL)
+    plan = machine.plan(target, PointRecords.of(points()), 2)
+    machine.run(plan, PointRecords.of(points((1, 1, 1, 1))))
+    counts, _ = machine.run(plan, PointRecords.of(np.zeros((0, 7), np.float32)))
+    assert counts == PillarCounts(0, 0, 0, 0, 0, 0, 0)
+    assert not any(each.any() for each in read())
 
 
 def test_a_cloud_of_another_size_or_layout_is_refused(machine):

@@ -303,9 +303,9 @@ class PillarPlan:
         """Bring a cloud to where the GPU takes it from; none that it took may be under way.
 
         Raises:
-            PointsError: It has another layout than the plan, or more points.
+            PointsError: It has points of another layout than the plan, or too many.
         """
-        if records.layout != self.layout:
+        if len(records) and records.layout != self.layout:
             raise PointsError(f'points of {records.layout}; wanted those of {self.layout}')
         if len(records) > self.capacity:
             raise PointsError(
