@@ -255,11 +255,13 @@ def test_lower_edges_are_inside_and_upper_edges_outside(machine, point, cell):
 
 
 def test_a_point_that_rounds_onto_the_upper_edge_stays_in_the_last_cell(machine):
-    edges = [np.nextafter(np.float32(each), np.float32(0)) for each in ROAD.range_m[3:5]]
-    target, read = machine.rows(ROAD)
-    cloud = points((*edges, 0, 0))
+    spec = replace(ROAD, range_m=(-3.96, -3.96, -3, 4.04, 4.04, 1))
+    below = np.nextafter(np.float32(4.04), np.float32(0))
+    assert (below - np.float32(-3.96)) / np.float32(0.16) == 50
+    target, read = machine.rows(spec)
+    cloud = points((below, below, 0, 0))
     machine.run(machine.plan(target, PointRecords.of(cloud), 1), PointRecords.of(cloud))
-    assert read()[1][0].tolist() == [0, 0, 49, 47]
+    assert read()[1][0].tolist() == [0, 0, 49, 49]
 
 
 def test_overflow_is_reported_with_the_numbers(machine):

@@ -287,8 +287,8 @@ class PillarPlan:
             (target.kernel, min(spec.max_voxels, _MOST_BLOCKS), _PILLAR_THREADS),
         ]
         if isinstance(target, PillarGrid):
-            numbers = spec.max_voxels * target.channels
-            work.insert(0, ('clear', min(-(-numbers // _THREADS), _MOST_BLOCKS), _THREADS))
+            blocks = -(-spec.max_voxels // _PILLAR_THREADS)
+            work.insert(0, ('clear', blocks, _PILLAR_THREADS))
         defines = {
             'NUMBERS': str(spec.point_size),
             'MAX_POINTS': str(spec.max_points),

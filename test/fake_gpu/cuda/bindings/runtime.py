@@ -14,6 +14,7 @@ import ctypes
 import enum
 import itertools
 import os
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,6 +63,7 @@ cudaHostAllocDefault = 0
 cudaHostAllocMapped = 2
 cudaEventBlockingSync = 1
 cudaEventDisableTiming = 2
+cudaEventRecordExternal = 1
 
 Work = Callable[[], None]
 
@@ -69,6 +71,7 @@ allocations: dict[int, np.ndarray] = {}
 pinned: dict[int, np.ndarray] = {}
 streams: dict[int, list[Work]] = {}
 events: dict[int, int | None] = {}
+reached: dict[int, float] = {}
 graphs: dict[int, list[Work]] = {}
 calls: list[str] = []
 _mapped: set[int] = set()
@@ -304,7 +307,23 @@ def cudaEventRecord(event, stream):
     if event not in events or stream not in streams:
         return (cudaError_t.cudaErrorInvalidResourceHandle,)
     events[event] = stream
+    if stream not in _captures:  # there it only says what waits for what
+        enqueue(stream, lambda: reached.__setitem__(event, time.perf_counter()))
     return (_status(),)
+
+
+def cudaEventRecordWithFlags(event, stream, flags):
+    assert flags == cudaEventRecordExternal
+    if stream not in _captures:
+        return cudaEventRecord(event, stream)
+    enqueue(stream, lambda: reached.__setitem__(event, time.perf_counter()))
+    return (_status(),)
+
+
+def cudaEventElapsedTime(start, end):
+    if start not in reached or end not in reached:
+        return cudaError_t.cudaErrorInvalidResourceHandle, None
+    return _status(), (reached[end] - reached[start]) * 1e3
 
 
 def cudaEventSynchronize(event):
@@ -318,6 +337,7 @@ def cudaEventDestroy(event):
     if event not in events:
         return (cudaError_t.cudaErrorInvalidResourceHandle,)
     del events[event]
+    reached.pop(event, None)
     return (_status(),)
 
 

@@ -144,11 +144,12 @@ static __device__ void store(const Cloud& c, size_t place, float value)
 
 extern "C" __global__ void clear(const Cloud c)
 {
-    const unsigned int count = c.filled->count;
+    const unsigned int pillar = blockIdx.x * blockDim.x + threadIdx.x;
+    if (pillar >= c.filled->count) return;
     const size_t cells = (size_t)c.columns * c.rows;
-    const size_t all = (size_t)count * c.channels, together = (size_t)gridDim.x * blockDim.x;
-    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < all; i += together) {
-        store(c, i / count * cells + c.cells[i % count], 0);
+    // threads side by side empty cells that lie close together
+    for (int channel = 0; channel < c.channels; ++channel) {
+        store(c, channel * cells + c.cells[pillar], 0);
     }
 }
 
