@@ -159,12 +159,18 @@ class Machine:
 
 
 def cloud_of(spec: PointsInput, count: int) -> Array:
-    """Return points as around a lidar at the origin: the nearer, the denser; (N, 4) float32."""
+    """Return what 128 beams see of a ground and of walls, forward of a lidar; (N, 4) float32."""
     chance = np.random.default_rng(count)
-    away = chance.exponential(spec.range_m[3] / 4, count)
-    angle = chance.uniform(-np.pi / 3, np.pi / 3, count)
-    columns = (away * np.cos(angle), away * np.sin(angle), chance.normal(-1, 0.5, count),
-               chance.random(count))  # fmt: skip
+    turns = -(-count // 128)
+    rise = np.tan(np.deg2rad(np.linspace(-25, 15, 128)))
+    angle = np.repeat(np.linspace(-np.pi / 3, np.pi / 3, turns), 128)[:count]
+    rise = np.tile(rise, turns)[:count]
+    walls = np.repeat(chance.uniform(0.05, 1, 64) * spec.range_m[3], -(-turns // 64))[:turns]
+    away = np.repeat(walls, 128)[:count]
+    height = 1.8
+    away = np.where(rise < 0, np.minimum(away, height / np.maximum(-rise, 1e-6)), away)
+    away = away + chance.normal(0, 0.02, count)
+    columns = (away * np.cos(angle), away * np.sin(angle), away * rise, chance.random(count))
     return np.stack(columns, axis=1).astype(np.float32)
 
 
