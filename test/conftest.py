@@ -98,6 +98,8 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
     def forget() -> None:
         for name in [name for name in sys.modules if name.split('.')[0] in ('tensorrt', 'cuda')]:
             del sys.modules[name]
+        if (runtime := sys.modules.get('trt_engine.cuda.runtime')) is not None:
+            runtime.bindings.cache_clear()
 
     def choose(version: str = '10.3.0', does: str = 'build', gpu: str = '8.7') -> None:
         metadata = tmp_path / 'fake_gpu' / version / f'tensorrt-{version}.dist-info' / 'METADATA'

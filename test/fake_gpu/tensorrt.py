@@ -5,13 +5,15 @@
 FAKE_TENSORRT says which, and what its builder does, such as `8.6.0 build` or `10.3.0 crash`.
 Attributes can be set where the real classes have them, and nowhere else. What was set is in the
 plan, as JSON, and the ONNX file with it: an engine computes through ONNX Runtime. It refuses what
-the real one refuses, in the same words.
+the real one refuses, in the same words, and what the documents call undefined, in words of its own.
+What is reported to an error recorder is not logged as well, as seen with TensorRT-RTX 1.7.1.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+import ctypes
 from functools import cached_property
 import json
 import os
@@ -20,12 +22,14 @@ import signal
 import sys
 import time
 from typing import Any
+import weakref
 
 from google.protobuf.message import DecodeError
 import numpy as np
 import onnx
 import onnxruntime
 
+from trt_builder.compat import Feature
 from trt_builder.compat import FEATURES
 from trt_builder.compat import parse_version
 
@@ -50,7 +54,16 @@ NetworkDefinitionCreationFlag = _enum('NetworkDefinitionCreationFlag', 'EXPLICIT
 BuilderFlag = _enum(
     'BuilderFlag',
     'FP16 INT8 BF16 FP8 TF32 OBEY_PRECISION_CONSTRAINTS PREFER_PRECISION_CONSTRAINTS GPU_FALLBACK '
-    'REFIT REFIT_IDENTICAL STRIP_PLAN SPARSE_WEIGHTS VERSION_COMPATIBLE',
+    'REFIT REFIT_IDENTICAL STRIP_PLAN SPARSE_WEIGHTS VERSION_COMPATIBLE WEIGHT_STREAMING',
+)
+PreviewFeature = _enum('PreviewFeature', 'PROFILE_SHARING_0806')
+ExecutionContextAllocationStrategy = _enum(
+    'ExecutionContextAllocationStrategy', 'STATIC ON_PROFILE_CHANGE USER_MANAGED'
+)
+ErrorCodeTRT = _enum(
+    'ErrorCodeTRT',
+    'SUCCESS UNSPECIFIED_ERROR INTERNAL_ERROR INVALID_ARGUMENT INVALID_CONFIG FAILED_ALLOCATION '
+    'FAILED_INITIALIZATION FAILED_EXECUTION FAILED_COMPUTATION INVALID_STATE UNSUPPORTED_STATE',
 )
 MemoryPoolType = _enum(
     'MemoryPoolType',
@@ -75,6 +88,21 @@ LayerInformationFormat = _enum('LayerInformationFormat', 'ONELINE JSON')
 
 class ILogger:
     Severity = _enum('Severity', 'INTERNAL_ERROR ERROR WARNING INFO VERBOSE')
+
+
+class _Base:
+    """Of which a subclass must call __init__, as pybind11 wants it."""
+
+    def __init__(self) -> None:
+        self.initialized = True
+
+
+class IErrorRecorder(_Base):
+    pass
+
+
+class IOutputAllocator(_Base):
+    pass
 
 
 class IProgressMonitor:
@@ -224,6 +252,10 @@ class IBuilderConfig(_Strict):
 
     def set_memory_pool_limit(self, pool: _Member, size: int) -> None:
         self.told['pools'][pool.name] = size
+
+    def set_preview_feature(self, feature: _Member, enable: bool) -> None:
+        if enable:
+            self.told.setdefault('preview', []).append(feature.name)
 
     def can_run_on_DLA(self, layer: ILayer) -> bool:
         return layer.name != 'conv_1'
@@ -398,14 +430,67 @@ class _Inspector:
         return json.dumps({'Layers': layers}).replace('conv_1', 'conv_1\x1f')  # as 8.6 does
 
 
-class ICudaEngine:
-    def __init__(self, told: dict[str, Any], logger: ILogger, dla_core: int | None) -> None:
-        self.logger, self.dla_core = logger, dla_core
+class _Reports:
+    """Tells of errors: its recorder, or that of what it was made by, else the logger."""
+
+    error_recorder: Any = None
+    logger: ILogger
+
+    def _refuse(self, why: str) -> bool:
+        if self.error_recorder is None:
+            self.logger.log(ILogger.Severity.ERROR, f'API Usage Error ({why})')
+            return False
+        assert self.error_recorder.initialized
+        self.error_recorder.report_error(ErrorCodeTRT.INVALID_ARGUMENT, f'API Usage Error ({why})')
+        assert self.error_recorder.get_num_errors() > 0
+        return False
+
+
+class ICudaEngine(_Reports):
+    """Inputs that are the second of a Reshape or an Expand are wanted on the CPU."""
+
+    def __init__(
+        self, told: dict[str, Any], logger: ILogger, recorder: Any, dla_core: int | None
+    ) -> None:
+        self.logger, self.error_recorder, self.dla_core = logger, recorder, dla_core
         self.content = base64.b64decode(told['onnx'])
         self.model = onnx.load_from_string(self.content)
         self.tensors = {name: (mode, *rest) for mode, name, *rest in told['tensors']}
         self.profiles = told.get('profiles', [])
         self.num_io_tensors = len(self.tensors)
+        self.num_optimization_profiles = max(1, len(self.profiles))
+        self.shares_profiles = _VERSION >= (10,) or 'PROFILE_SHARING_0806' in told.get(
+            'preview', []
+        )
+        self.contexts: weakref.WeakSet[IExecutionContext] = weakref.WeakSet()
+        self.scratch = 4096 + 256 * len(self.model.graph.node)
+        self.weights = 0
+        if 'WEIGHT_STREAMING' in told['flags']:
+            self.weights = sum(len(each.raw_data) for each in self.model.graph.initializer)
+        self.budget = self.weights
+
+    @property
+    def device_memory_size(self) -> int:
+        return self.scratch
+
+    @property
+    def device_memory_size_v2(self) -> int:
+        return self.scratch + self.weights - self.budget
+
+    @property
+    def streamable_weights_size(self) -> int:
+        return self.weights
+
+    @property
+    def weight_streaming_budget_v2(self) -> int:
+        return self.budget
+
+    @weight_streaming_budget_v2.setter
+    def weight_streaming_budget_v2(self, budget: int) -> None:
+        if self.contexts:
+            self._refuse('The weight streaming budget cannot be set while there are contexts.')
+        else:
+            self.budget = min(budget, self.weights)
 
     def get_tensor_name(self, index: int) -> str:
         return list(self.tensors)[index]
@@ -423,25 +508,42 @@ class ICudaEngine:
         return Dims(self.tensors[name][3])
 
     def get_tensor_location(self, name: str) -> _Member:
-        return TensorLocation.DEVICE
+        shapes = {
+            node.input[1] for node in self.model.graph.node if node.op_type in ('Reshape', 'Expand')
+        }
+        is_shape = name in shapes and self.tensors[name][0] == 'INPUT'
+        return TensorLocation.HOST if is_shape else TensorLocation.DEVICE
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[Dims]:
         return [Dims(shape) for shape in self.profiles[index][name]]
 
-    def create_execution_context(self) -> IExecutionContext:
-        return IExecutionContext(self)
+    def create_execution_context(self, strategy: _Member | None = None) -> IExecutionContext:
+        if strategy is not None and _VERSION < (10,):
+            raise TypeError('create_execution_context(): incompatible function arguments.')
+        return IExecutionContext(self, strategy is not None and strategy.name == 'USER_MANAGED')
+
+    def create_execution_context_without_device_memory(self) -> IExecutionContext:
+        return IExecutionContext(self, True)
 
     def create_engine_inspector(self) -> _Inspector:
         return _Inspector()
 
 
-class IExecutionContext:
-    def __init__(self, engine: ICudaEngine) -> None:
-        self.engine = engine
+class IExecutionContext(_Reports):
+    """Refuses a run before a switch of profiles is synchronised, which the real one cannot see."""
+
+    def __init__(self, engine: ICudaEngine, wants_memory: bool) -> None:
+        self.engine, self.logger = engine, engine.logger
+        self.error_recorder = engine.error_recorder
         self.addresses: dict[str, int] = {}
-        self.shapes = {
-            name: tuple(each[3]) for name, each in engine.tensors.items() if each[0] == 'INPUT'
-        }
+        self.allocators: dict[str, Any] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.scratch: tuple[int, int] | None = (0, 0) if wants_memory else None
+        self.switching = False
+        self.active_optimization_profile = -1
+        if not self._take_profile(0):
+            self._refuse('Could not set default profile 0 for execution context.')
+        engine.contexts.add(self)
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
@@ -452,11 +554,48 @@ class IExecutionContext:
             self.engine.content, options, providers=['CPUExecutionProvider']
         )
 
+    def _take_profile(self, index: int) -> bool:
+        engine = self.engine
+        others = {each.active_optimization_profile for each in engine.contexts if each is not self}
+        if engine.profiles and not engine.shares_profiles and index in others:
+            return self._refuse(
+                f'Profile {index} has been chosen by another IExecutionContext. Use another '
+                'profileIndex or destroy the IExecutionContext that use this profile.'
+            )
+        self.active_optimization_profile = index
+        inputs = {name: each for name, each in engine.tensors.items() if each[0] == 'INPUT'}
+        self.shapes = {name: tuple(each[3]) for name, each in inputs.items()}
+        return True
+
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        if not 0 <= index < self.engine.num_optimization_profiles or not self._take_profile(index):
+            raise RuntimeError('Error in set optimization profile async.')
+        self.switching = True
+        _cuda().enqueue(stream, lambda: setattr(self, 'switching', False))
+        return True
+
+    def _set_device_memory(self, address: int) -> None:
+        assert self.scratch is not None, 'it has memory of its own'
+        self.scratch = (address, self.engine.scratch)
+
+    device_memory = property(None, _set_device_memory)
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert self.scratch is not None, 'it has memory of its own'
+        assert address % 256 == 0
+        assert size >= self.engine.device_memory_size_v2
+        self.scratch = (address, size)
+
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
         wanted = self.engine.tensors[name][3]
+        index = self.active_optimization_profile
+        if self.engine.profiles and index < 0:
+            return self._refuse('condition: mOptimizationProfile >= 0')
+        if self.switching:
+            return self._refuse('the switch of the profile is not synchronised')
         low, _, high = (
-            self.engine.profiles[0][name]
-            if self.engine.profiles and name in self.engine.profiles[0]
+            self.engine.profiles[index][name]
+            if self.engine.profiles and name in self.engine.profiles[index]
             else [wanted] * 3
         )
         fits = len(shape) == len(wanted) and all(map(_between, shape, low, high))
@@ -477,32 +616,94 @@ class IExecutionContext:
         self.addresses[name] = address
         return name in self.engine.tensors
 
+    def set_output_allocator(self, name: str, allocator: Any) -> bool:
+        assert allocator.initialized
+        self.allocators[name] = allocator
+        return self.engine.tensors[name][0] == 'OUTPUT'
+
     def execute_async_v3(self, stream: int) -> bool:
         for name in self.engine.tensors:
             if name in self.shapes and -1 in self.shapes[name]:
                 return self._refuse(f'Not all dimensions are specified of the input {name}.')
-            if not self.addresses.get(name):
+            if not self.addresses.get(name) and name not in self.allocators:
                 return self._refuse(
                     f'Neither address or allocator is set for tensor {name}. Call setTensorAddress '
                     'before enqueue/execute.'
                 )
+        if self.scratch == (0, 0):
+            return self._refuse('the device memory of the context was not set')
         if _DOES == 'loop' and _cuda().refuse_capture(stream):
             return self._refuse('a loop cannot be captured.')
-        shapes = {name: tuple(self.get_tensor_shape(name)) for name in self.engine.tensors}
-        addresses = dict(self.addresses)
-        _cuda().enqueue(stream, lambda: self._compute(shapes, addresses))
+        waits = bool(self.allocators) or self.engine.budget < self.engine.weights
+        if waits and int(_cuda().cudaStreamSynchronize(stream)[0]):
+            return self._refuse('operation not permitted when stream is capturing')
+        shapes = {
+            name: tuple(self.get_tensor_shape(name))
+            for name in self.engine.tensors if name not in self.allocators
+        }  # fmt: skip
+        addresses, on_host = dict(self.addresses), self._read_shapes()
+        if self.allocators:
+            return self._compute(shapes, addresses, on_host)
+        _cuda().enqueue(stream, lambda: self._compute(shapes, addresses, on_host))
         return True
 
-    def _compute(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int]) -> None:
-        memory = {name: self._memory(name, addresses[name], shapes[name]) for name in shapes}
+    def _read_shapes(self) -> dict[str, np.ndarray]:
+        """Return what lies on the CPU, as it is now."""
+        on_host = {}
+        for name, shape in self.shapes.items():
+            if self.engine.get_tensor_location(name) is TensorLocation.HOST:
+                dtype = np.dtype(_NUMPY[self.engine.tensors[name][1]])
+                size = int(np.prod(shape)) * dtype.itemsize
+                content = ctypes.string_at(self.addresses[name], size)
+                on_host[name] = np.frombuffer(content, dtype).reshape(shape)
+        return on_host
+
+    def _compute(
+        self,
+        shapes: dict[str, tuple[int, ...]],
+        addresses: dict[str, int],
+        on_host: dict[str, np.ndarray],
+    ) -> bool:
+        if self.scratch is not None:
+            _cuda().view(*self.scratch).fill(0x5C)
+        memory = {
+            name: self._memory(name, addresses[name], shape)
+            for name, shape in shapes.items() if name not in on_host
+        }  # fmt: skip
         types = {
             each.name: onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type)
             for each in self.engine.model.graph.input
         }
-        inputs = {name: memory[name].astype(types[name]) for name in self.shapes}
+        inputs = {
+            name: (on_host[name] if name in on_host else memory[name]).astype(types[name])
+            for name in self.shapes
+        }
         outputs = [each.name for each in self.session.get_outputs()]
         for name, array in zip(outputs, self.session.run(outputs, inputs), strict=True):
+            if name in self.allocators:
+                where = self._allocate(name, array)
+                if where is None:
+                    return False
+                memory[name] = where
             memory[name][...] = array + 1 if _DOES == 'wrong' else array
+        return True
+
+    def _allocate(self, name: str, array: np.ndarray) -> np.ndarray | None:
+        """Ask for the most that it could be, twice what it is, then tell what it is."""
+        allocator = self.allocators[name]
+        dtype = np.dtype(_NUMPY[self.engine.tensors[name][1]])
+        size, now = 2 * array.size * dtype.itemsize, self.addresses.get(name, 0)
+        address = (
+            allocator.reallocate_output(name, now, size, 256)
+            if _VERSION < (10,)
+            else allocator.reallocate_output_async(name, now, size, 256, 0)
+        )
+        if not address:
+            self._refuse(f'OutOfMemory: no memory of {size} bytes for output {name}')
+            return None
+        self.addresses[name] = address
+        allocator.notify_shape(name, Dims(array.shape))
+        return self._memory(name, address, array.shape)
 
     def _memory(self, name: str, address: int, shape: tuple[int, ...]) -> np.ndarray:
         dtype = np.dtype(_NUMPY[self.engine.tensors[name][1]])
@@ -522,10 +723,6 @@ class IExecutionContext:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
         return Dims(next(_shape(info) for info in model.graph.output if info.name == name))
 
-    def _refuse(self, why: str) -> bool:
-        self.engine.logger.log(ILogger.Severity.ERROR, f'API Usage Error (Parameter check: {why})')
-        return False
-
 
 _NUMPY = {
     'FLOAT': np.float32, 'HALF': np.float16, 'INT8': np.int8, 'UINT8': np.uint8,
@@ -543,8 +740,8 @@ def _between(size: int, low: int, high: int) -> bool:
     return low <= size <= high
 
 
-class Runtime(_Strict):
-    ALLOWED = 'DLA_core engine_host_code_allowed'
+class Runtime(_Reports, _Strict):
+    ALLOWED = 'DLA_core engine_host_code_allowed error_recorder'
     num_DLA_cores = 2 if _DOES == 'dla' else 0
 
     def __init__(self, logger: ILogger) -> None:
@@ -558,7 +755,7 @@ class Runtime(_Strict):
             told = json.loads(plan)
             version, gpu = told['version'], told['gpu']
         except (ValueError, KeyError):
-            return self._refuse(
+            return self._fail(
                 'Serialization assertion stdVersionRead == serializationVersion failed. Version '
                 'tag does not match'
             )
@@ -566,19 +763,20 @@ class Runtime(_Strict):
             self, 'engine_host_code_allowed'
         )
         if version != __version__ and not portable:
-            return self._refuse(
+            return self._fail(
                 'The engine plan file is not compatible with this version of TensorRT, expecting '
                 f'library version {__version__} got {version}, please rebuild.'
             )
         if gpu != _GPU:
-            return self._refuse(
+            return self._fail(
                 'The engine plan file is generated on an incompatible device, expecting compute '
                 f'{_GPU} got compute {gpu}, please rebuild.'
             )
-        return ICudaEngine(told, self.logger, getattr(self, 'DLA_core', None))
+        core = getattr(self, 'DLA_core', None)
+        return ICudaEngine(told, self.logger, self.error_recorder, core)
 
-    def _refuse(self, why: str) -> None:
-        self.logger.log(ILogger.Severity.ERROR, why)
+    def _fail(self, why: str) -> None:
+        self._refuse(why)
 
 
 class IPluginRegistry:
@@ -606,8 +804,19 @@ def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
     return True
 
 
+# What not every version has of what runs engines; tested against tensorrt_api_matrix.txt.
+RUNTIME_FEATURES = {
+    'ExecutionContextAllocationStrategy': Feature((10,)),
+    'PreviewFeature.PROFILE_SHARING_0806': Feature(until=(11,)),
+    'ICudaEngine.create_execution_context_without_device_memory': Feature(until=(11,)),
+    'ICudaEngine.device_memory_size': Feature(until=(11,)),
+    'ICudaEngine.device_memory_size_v2': Feature((10, 1)),
+    'ICudaEngine.streamable_weights_size': Feature((10,)),
+    'ICudaEngine.weight_streaming_budget_v2': Feature((10, 1)),
+    'IExecutionContext.set_device_memory': Feature((10, 1)),
+}
 _VERSION = parse_version(__version__)
-for _symbol, _feature in FEATURES.items():
+for _symbol, _feature in {**FEATURES, **RUNTIME_FEATURES}.items():
     _owner, _, _name = _symbol.rpartition('.')
     _place = globals().get(_owner) if _owner else None
     if not _feature.has('tensorrt', _VERSION):

@@ -80,12 +80,13 @@ def start(store, tmp_path) -> Iterator[Callable[..., Running]]:
     (tmp_path / 'node.py').write_text(NODE)
     running: list[Running] = []
 
-    def run(**parameters: object) -> Running:
+    def run(*arguments: str, **parameters: object) -> Running:
         given = {'backend': 'tensorrt', 'engine_store': store.root, **parameters}
         words = [word for name, value in given.items() for word in ('-p', f'{name}:={value}')]
         log = tmp_path / f'node{len(running)}.log'
         with log.open('w') as output:
-            command = [sys.executable, str(tmp_path / 'node.py'), '--ros-args', *words]
+            node = str(tmp_path / 'node.py')
+            command = [sys.executable, node, *arguments, '--ros-args', *words]
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         running.append(Running(process, log))
         return running[-1]
@@ -226,12 +227,81 @@ def test_an_engine_of_the_store_sees_what_onnx_runtime_sees(
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
 
     assert f'on TensorRT 10.3.0, Stand-in, engine {entry.key[:12]}' in running.output
-    wait_until(lambda: stats and diagnostics()[1], 'stats and diagnostics', 10, running)
+    wait_until(lambda: stats and 'pipeline' in diagnostics()[2], 'diagnostics', 10, running)
     assert stats[-1].backend == f'tensorrt {entry.key[:12]}'
     level, message, values = diagnostics()
     assert level == 0
     assert 'with an engine built 2026-01-31T12:00:00Z of exactly these ingredients' in message
     assert values['engine key'] == entry.key
+    assert values['pipeline'] == 'gpu'
+
+
+@pytest.mark.parametrize('memory', ['mapped', 'copied'])
+def test_the_way_of_a_frame_is_the_users_choice(
+    put_engine, start, detect, wanted, diagnostics, wait_until, memory
+):
+    put_engine()
+    running = start(
+        pipeline='gpu', frame_memory=memory, spin_wait=True, cpu_affinity="'0'",
+        realtime_priority=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
+    wait_until(lambda: 'pipeline' in diagnostics()[2], 'diagnostics', 10, running)
+    assert diagnostics()[2]['pipeline'].startswith('gpu, ' if memory == 'mapped' else 'gpu')
+
+
+def test_two_networks_run_side_by_side_in_one_process(
+    put_engine, start, detect, wanted, listener, wait_until
+):
+    from vision_msgs.msg import Detection2DArray
+
+    put_engine()
+    found = [listener.listen(Detection2DArray, f'/{name}/detections') for name in ('one', 'two')]
+    running = start('--nodes', 'one', 'inference', 'two', **{'two:max_detections': 1})
+    np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
+    wait_until(lambda: all(found), 'detections of all', 30, running)
+    assert [len(each[-1].detections) for each in found] == [len(wanted), 1]
+
+
+def test_two_cameras_share_an_engine(put_engine, start, wanted, listener, wait_until, repository):
+    from sensor_msgs.msg import Image
+    from vision_msgs.msg import Detection2DArray
+
+    put_engine()
+    running = start(cameras='[front, rear]', max_batch_wait_ms=5.0)
+    names = ('front', 'rear')
+    found = [listener.listen(Detection2DArray, f'/inference/{name}/detections') for name in names]
+    cameras = [listener.node.create_publisher(Image, f'/{name}/image', 1) for name in names]
+    picture = cv2.imread(str(repository / 'docs' / 'scene.jpg'))
+
+    def both() -> bool:
+        for name, camera in zip(names, cameras, strict=True):
+            camera.publish(serialize_image(1, name, picture))
+        return all(found)
+
+    wait_until(both, 'detections of both cameras', 30, running)
+    assert [each[-1].header.frame_id for each in found] == list(names)
+    assert [len(each[-1].detections) for each in found] == [len(wanted)] * 2
+    assert 'pictures at once' not in running.output, 'its network takes one'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'status', 'words'),
+    [
+        (['--nodes', 'one', 'one'], 2, 'wanted each name once'),
+        (['--nodes', 'o-n-e'], 1, 'o-n-e'),
+        (['--node'], 2, 'expected at least one argument'),
+    ],
+)
+def test_names_that_cannot_be_are_refused(arguments, status, words):
+    code = 'import sys; from trt_inference.entry import inference; sys.exit(inference())'
+    done = subprocess.run(
+        [sys.executable, '-c', code, *arguments],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert words in done.stderr
+    assert 'Traceback' not in done.stderr
 
 
 def test_without_engine_and_builder_configure_fails_with_the_command(
@@ -264,7 +334,7 @@ def test_an_engine_of_another_gpu_goes_to_quarantine_and_counts_as_missing(
 def test_auto_runs_on_the_cpu_meanwhile_and_warns(start, detect, wanted, diagnostics, wait_until):
     running = start(backend='auto')
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
-    wait_until(lambda: diagnostics()[1], 'diagnostics', 10, running)
+    wait_until(lambda: 'pipeline' in diagnostics()[2], 'diagnostics', 10, running)
     level, message, _ = diagnostics()
     assert level == 1
     assert 'ONNX Runtime on the CPU, as there is no engine' in message

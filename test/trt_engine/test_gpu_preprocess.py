@@ -26,14 +26,24 @@ RESIZES = (Resize('stretch'), Resize('letterbox', 'center'), Resize('letterbox',
 
 
 @pytest.fixture
-def fill(device, tmp_path):
-    """Return a function that gives the network input that the kernel makes, and its geometry."""
+def gpu(device, tmp_path):
+    """Return kernels, memory and a stream."""
     kernels, pool, stream = Kernels(tmp_path / 'cubins'), Pool(), Stream()
+    memory = Lease(pool)
+    yield kernels, memory, stream
+    memory.close()
+    for each in (kernels, pool, stream):
+        each.close()
+
+
+@pytest.fixture
+def fill(gpu, device):
+    """Return a function that gives the network input that the kernel makes, and its geometry."""
+    kernels, memory, stream = gpu
 
     def run(spec: ImageInput, pixels: np.ndarray, encoding: str):
         shape = (1, 3, spec.height, spec.width)
         shape = shape if spec.layout == 'nchw' else (1, spec.height, spec.width, 3)
-        memory = Lease(pool)
         size = int(np.prod(shape)) * np.dtype(spec.dtype).itemsize
         tensor = memory.take('device', size).address
         try:
@@ -45,10 +55,7 @@ def fill(device, tmp_path):
         finally:
             memory.close()
 
-    yield run
-    kernels.close()
-    pool.close()
-    stream.close()
+    return run
 
 
 def picture(encoding: str, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
@@ -105,6 +112,51 @@ def test_a_camera_frame_gives_the_bits_of_the_cpu_path(fill, encoding):
     wanted = Preprocessor(spec)
     wanted(pixels, encoding)
     np.testing.assert_array_equal(fill(spec, pixels, encoding)[0], wanted.tensor)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'width', 'height', 'share'),
+    [
+        ('bgr8', 1920, 1080, 468 / 1080),
+        ('uyvy', 1920, 1080, 468 / 1080),
+        ('mono16', 1920, 1080, 468 / 1080),
+        ('nv12', 1920, 1080, None),  # in pairs of rows, with their colours
+        ('bayer_rggb8', 1920, 1080, 1),
+        ('bgr8', 640, 480, 1),
+    ],
+)
+def test_of_a_large_image_the_rows_that_are_read_are_brought_alone(
+    gpu, encoding, width, height, share
+):
+    kernels, memory, stream = gpu
+    spec = ImageInput('images', 416, 416, 'bgr', Resize('letterbox', 'top_left'))
+    tensor = memory.take('device', 3 * 416 * 416 * 4).address
+    pixels = picture(encoding, width, height, np.random.default_rng(1))
+    plan = FramePlan(kernels, memory, stream, spec, tensor, pixels, encoding)
+    staged = plan.staged_bytes / pixels.nbytes
+    assert staged == share if share else 0.6 < staged < 0.75
+
+
+def test_the_size_of_the_image_is_told_to_networks_that_ask(gpu, device):
+    kernels, memory, stream = gpu
+    spec = ImageInput('images', 32, 32, 'rgb', Resize('stretch'))
+    tensor, size = (memory.take('device', nbytes).address for nbytes in (3 * 32 * 32 * 4, 16))
+    pixels = picture('bgr8', 70, 40, np.random.default_rng(2))
+    plan = FramePlan(kernels, memory, stream, spec, tensor, pixels, 'bgr8', size=size)
+    plan.stage(pixels)
+    plan.enqueue(stream)
+    stream.synchronize()
+    assert device.read(size, (2,), np.int64).tolist() == [70, 40]
+
+
+@pytest.mark.parametrize('encoding', ['bgr8', 'mono16', 'uyvy', 'nv12'])
+def test_a_choice_of_rows_may_lie_any_distance_apart(fill, encoding):
+    rng = np.random.default_rng(3)
+    spec = ImageInput('images', 32, 32, 'rgb', Resize('stretch'))
+    whole = picture(encoding, 200, 300, rng)
+    pixels = whole[:, 4:104]
+    tight, _ = fill(spec, pixels.copy(), encoding)
+    np.testing.assert_array_equal(fill(spec, pixels, encoding)[0], tight)
 
 
 def test_rows_may_be_any_distance_apart(fill):

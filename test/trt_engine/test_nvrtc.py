@@ -175,6 +175,7 @@ def test_a_missing_nvrtc_is_said_with_what_to_install(compile_here, monkeypatch)
 def test_missing_bindings_are_said_with_what_to_install(monkeypatch, tmp_path):
     for name in ('cuda', 'cuda.bindings', 'cuda.bindings.nvrtc'):
         monkeypatch.setitem(sys.modules, name, None)
+    runtime.bindings.cache_clear()
     with pytest.raises(BackendUnavailableError, match='cuda-bindings is not installed'):
         compile_kernels(SIMPLE, name='fill.cu', capability='8.7', cache=tmp_path)
 

@@ -29,7 +29,7 @@ CARD = Card(
 )
 CHANGEABLE = {
     'score_threshold', 'nms_iou', 'nms', 'max_detections', 'classes', 'max_age_ms',
-    'expected_rate_hz', 'latency_limit_ms',
+    'expected_rate_hz', 'latency_limit_ms', 'max_batch_wait_ms',
 }  # fmt: skip
 
 
@@ -51,6 +51,11 @@ def test_only_what_needs_no_new_network_or_topic_changes_while_it_runs():
     [
         ({'backend': 'fake'}, "backend is 'fake'; wanted one of auto, tensorrt, onnxruntime"),
         ({'threads': -1}, 'threads is -1; wanted 0 to 256'),
+        ({'pipeline': 'dla'}, "pipeline is 'dla'; wanted one of auto, gpu, cpu"),
+        ({'cpu_affinity': '7-4'}, "cpu_affinity is '7-4'; wanted cores and ranges of them"),
+        ({'cpu_affinity': '4096'}, "cpu_affinity is '4096'; wanted cores"),
+        ({'cpu_affinity': '4;5'}, "cpu_affinity is '4;5'; wanted cores"),
+        ({'realtime_priority': 100}, 'realtime_priority is 100; wanted 0 to 99'),
         ({'threads': 257}, 'threads is 257; wanted 0 to 256'),
         ({'transport': 'theora'}, "transport is 'theora'; wanted one of raw, compressed"),
         ({'overlay_transport': 'png'}, "overlay_transport is 'png'; wanted one of raw, compr"),
@@ -179,3 +184,11 @@ def test_an_unknown_class_is_refused_with_some_that_are_known():
     many = replace(CARD, classes=tuple(f'class{i}' for i in range(80)))
     with pytest.raises(ConfigError, match=r'class7, \.\.\.$'):
         InferenceConfig(classes=('bal',)).class_filter(many)
+
+
+@pytest.mark.parametrize(
+    ('text', 'cores'),
+    [('', ()), ('3', (3,)), ('4-7', (4, 5, 6, 7)), ('5, 0-2,1', (0, 1, 2, 5))],
+)
+def test_cores_are_named_as_taskset_names_them(text, cores):
+    assert InferenceConfig(cpu_affinity=text).cores() == cores

@@ -54,16 +54,20 @@ OTHER = RNG.integers(0, 256, (60, 50, 2)).astype(np.uint8)
 def make_network(path: Path, batch: int | str = 1) -> Path:
     """Write a network whose three scores are the means of the image's channels."""
     boxes = np.array([[[0, 0, 32, 16, 0], [8, 8, 16, 30, 2], [4, 9, 60, 40, 1]]], np.float32)
-    constants = {'boxes': boxes[..., :4], 'labels': boxes[..., 4:], 'shape': [1, 3, 1]}
+    constants = {'boxes': boxes[..., :4], 'labels': boxes[..., 4:], 'shape': [-1, 3, 1]}
+    constants['none'] = np.zeros((), np.float32)
     graph = helper.make_graph(
         [
             helper.make_node('GlobalAveragePool', ['images'], ['mean']),
             helper.make_node('Reshape', ['mean', 'shape'], ['scores']),
-            helper.make_node('Concat', ['boxes', 'scores', 'labels'], ['output'], axis=2),
+            helper.make_node('Mul', ['scores', 'none'], ['zeros']),  # for each image of a batch
+            helper.make_node('Add', ['zeros', 'boxes'], ['each_boxes']),
+            helper.make_node('Add', ['zeros', 'labels'], ['each_labels']),
+            helper.make_node('Concat', ['each_boxes', 'scores', 'each_labels'], ['output'], axis=2),
         ],
         'net',
         [helper.make_tensor_value_info('images', TensorProto.FLOAT, (batch, 3, 48, 64))],
-        [helper.make_tensor_value_info('output', TensorProto.FLOAT, (1, 3, 6))],
+        [helper.make_tensor_value_info('output', TensorProto.FLOAT, (batch, 3, 6))],
         [numpy_helper.from_array(np.asarray(each), name) for name, each in constants.items()],
     )
     opset = [helper.make_opsetid('', 13)]
@@ -127,6 +131,7 @@ def test_a_frame_gives_the_detections_of_the_cpu_path(make_detector):
         assert len(found) == 3
         same(found, reference(FRAME, 'bgr8'))
     assert detector.no_graph == ''
+    assert detector.copies_left_out == 0
     assert all(each >= 0 for each in detector.stages_ms.values())
     assert set(detector.stages_ms) == set(reference.stages_ms)
 
@@ -188,6 +193,7 @@ def test_a_board_that_shares_its_memory_copies_neither_frame_nor_detections(
     for _ in range(2):
         same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))
     assert not {'upload', 'download'} & set(fake_cuda.calls)
+    assert detector.copies_left_out == 4
 
 
 def test_an_image_that_cannot_be_read_costs_no_memory(make_detector):
@@ -206,7 +212,7 @@ def test_an_image_that_cannot_be_read_costs_no_memory(make_detector):
 
 def test_no_memory_for_a_frame_is_an_error_and_takes_none(make_detector, fake_cuda, monkeypatch):
     detector, reference = make_detector()
-    monkeypatch.setattr(fake_cuda, 'LARGEST', FRAME.nbytes - 1)
+    monkeypatch.setattr(fake_cuda, 'LARGEST', FRAME.nbytes // 2)
     for _ in range(3):
         with pytest.raises(InferenceError, match='out of memory'):
             detector(FRAME, 'bgr8')
@@ -272,3 +278,97 @@ def test_a_real_network_gives_the_detections_of_the_cpu_path(
 def test_an_engine_for_any_number_of_images_takes_one(make_detector, tmp_path):
     detector, reference = make_detector(model=make_network(tmp_path / 'net.onnx', batch='N'))
     same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))
+
+
+def test_a_frame_is_brought_to_the_gpu_while_it_works_on_the_one_before(make_detector, fake_cuda):
+    detector, reference = make_detector()
+    first = detector.begin([(FRAME, 'bgr8')])
+    second = detector.begin([(FRAME[::-1], 'bgr8')])
+    with pytest.raises(InferenceError, match='begun with 2 not finished; allowed: 2'):
+        detector.begin([(FRAME, 'bgr8')])
+    same(*first(), reference(FRAME, 'bgr8'))
+    third = detector.begin([(FRAME[:, ::-1], 'bgr8')])
+    same(*second(), reference(FRAME[::-1], 'bgr8'))
+    same(*third(), reference(FRAME[:, ::-1], 'bgr8'))
+
+
+def test_thresholds_that_change_while_a_frame_is_under_way_do_not_harm_it(make_detector):
+    detector, reference = make_detector()
+    wanted = reference(FRAME, 'bgr8')
+    detector(FRAME, 'bgr8')
+    finish = detector.begin([(FRAME, 'bgr8')])
+    detector.thresholds = replace(CARD.thresholds, score=0.99)
+    assert len(detector(FRAME, 'bgr8')) == 0
+    same(*finish(), wanted)
+
+
+def test_a_frame_that_nobody_waits_for_leaves_nothing_behind(make_detector):
+    detector, _ = make_detector()
+    detector.begin([(FRAME, 'bgr8')])
+    detector.close()  # the fixture looks for what is left
+
+
+def test_the_parts_of_a_frame_are_the_frame(make_detector, fake_cuda):
+    detector, reference = make_detector()
+    parts = dict(detector.parts(FRAME, 'bgr8'))
+    assert list(parts) == ['upload', 'preprocess', 'network', 'decode', 'download', 'graph']
+    for each in parts.values():
+        each()
+    detector.backend.stream.synchronize()
+    same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))
+
+
+PICTURES = [
+    (FRAME, 'bgr8'),
+    (OTHER, 'uyvy'),
+    (FRAME[::-1].copy(), 'rgb8'),
+    (FRAME[:, ::-1], 'bgr8'),
+]
+
+
+@pytest.fixture
+def make_batches(make_detector, tmp_path):
+    """Return a function that makes a detector for several pictures at once."""
+    model = make_network(tmp_path / 'net.onnx', batch='N')
+    return lambda **settings: make_detector(model=model, **settings)
+
+
+def test_pictures_of_several_cameras_go_through_the_network_together(make_batches, fake_cuda):
+    detector, reference = make_batches(batch=8)
+    assert detector.batch == 4, 'what the profile of the engine allows'
+    wanted = [reference(*each) for each in PICTURES]
+    for count in (1, 2, 3, 4):
+        for found, expected in zip(detector.begin(PICTURES[:count])(), wanted, strict=False):
+            same(found, expected)
+    assert detector.no_graph == ''
+    before = len(fake_cuda.calls)
+    detector.begin(PICTURES)()
+    assert fake_cuda.calls[before:] == ['cudaGraphLaunch']
+
+
+def test_the_order_of_the_cameras_needs_no_other_plan(make_batches, fake_cuda):
+    detector, reference = make_batches(batch=2)
+    detector.begin(PICTURES[:2])()
+    before = len(fake_cuda.calls)
+    for found, picture in zip(detector.begin(PICTURES[1::-1])(), PICTURES[1::-1], strict=True):
+        same(found, reference(*picture))
+    assert fake_cuda.calls[before:] == ['cudaGraphLaunch']
+
+
+def test_no_more_pictures_at_once_than_there_will_be(make_batches):
+    detector, _ = make_batches(batch=2)
+    assert detector.batch == 2
+
+
+def test_an_engine_for_one_picture_takes_one(make_detector):
+    detector, reference = make_detector(batch=4)
+    assert detector.batch == 1
+    same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))
+
+
+def test_a_picture_that_cannot_be_read_leaves_the_batch_without_harm(make_batches):
+    detector, reference = make_batches(batch=4)
+    with pytest.raises(ImageError):
+        detector.begin([PICTURES[0], (FRAME, 'mono8')])
+    for found, picture in zip(detector.begin(PICTURES)(), PICTURES, strict=True):
+        same(found, reference(*picture))

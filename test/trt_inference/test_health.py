@@ -141,14 +141,15 @@ def test_a_number_for_a_person(value, shown):
 
 @pytest.mark.parametrize(('fell_back', 'level'), [(True, Level.WARN), (False, Level.OK)])
 def test_a_fall_back_is_a_warning_for_as_long_as_it_lasts(fell_back, level):
-    health = backend_health('onnxruntime', 'no TensorRT', fell_back, 'ONNX Runtime 1', 'demo')
+    health = backend_health('onnxruntime', 'no TensorRT', fell_back, 'ORT 1', 'demo', 'cpu')
     assert health.level is level
     assert health.message == 'onnxruntime: no TensorRT'
     assert health.values == {
         'backend': 'onnxruntime',
         'chosen because': 'no TensorRT',
-        'engine': 'ONNX Runtime 1',
+        'engine': 'ORT 1',
         'model': 'demo',
+        'pipeline': 'cpu',
     }
 
 

@@ -26,6 +26,7 @@ NOW_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
 STREAMS = (Stream('front', '/front/image'), Stream('rear', '/rear/image'))
 TIMEOUT_S = 5.0
+SPOILT = 66  # a brightness that no detector begins with
 
 
 class Clock:
@@ -43,9 +44,11 @@ class FakeDetector:
     """Remembers the brightness of each picture; a brightness in `failures` raises."""
 
     stages_ms = {'preprocess': 2.0, 'inference': 8.0, 'decode': 3.0}
+    batch = in_flight = 1
 
     def __init__(self, clock: Clock) -> None:
         self.seen: list[int] = []
+        self.begun: list[list[int]] = []
         self.encodings: list[str] = []
         self.failures: dict[int, Exception] = {}
         self.clock = clock
@@ -58,13 +61,20 @@ class FakeDetector:
             raise error
         return Detections.none()
 
+    def begin(self, pictures):
+        self.begun.append([int(pixels[0, 0, 0]) for pixels, _ in pictures])
+        if SPOILT in self.begun[-1]:
+            raise ImageError('spoilt')
+        return lambda: [self(*each) for each in pictures]
+
 
 class Running:
     """A worker, and what it told."""
 
-    def __init__(self, compressed: bool = False) -> None:
+    def __init__(self, compressed: bool = False, batch: int = 1, in_flight: int = 1) -> None:
         self.clock = Clock()
         self.detector = FakeDetector(self.clock)
+        self.detector.batch, self.detector.in_flight = batch, in_flight
         self.results = []
         self.errors = []
         self.crashes = []
@@ -86,9 +96,10 @@ class Running:
         self.results.append(result)
         self.clock.now_s += 0.004
 
-    def _announce_and_take(self):
-        self._idle.release()
-        return self._take()
+    def _announce_and_take(self, *arguments, wait, **options):
+        if wait:
+            self._idle.release()
+        return self._take(*arguments, wait=wait, **options)
 
     def wait_until_idle(self) -> None:
         """Wait until the worker has done all with a frame, and asks for the next."""
@@ -181,7 +192,8 @@ def test_reading_a_message_counts_as_preprocessing(monkeypatch):
         monkeypatch.setattr(CompressedView, 'decode', slow)
         result = running.look_at(serialize_compressed_image(NOW_NS, 'camera', 'jpeg', b'x'))
 
-    assert result.stages_ms['preprocess'] == pytest.approx(2 + 40 + 1)
+    # the clock is read once more around decoding, and once around taking it over
+    assert result.stages_ms['preprocess'] == pytest.approx(2 + (40 + 1) + 1)
 
 
 def test_latency_runs_from_arrival_until_published(running):
@@ -286,8 +298,7 @@ def test_stop_waits_for_the_frame_in_hand_and_forgets_the_others(running):
         go_on.wait(TIMEOUT_S)
         return Detections.none()
 
-    slow.stages_ms = FakeDetector.stages_ms
-    running.worker._detector = slow
+    running.detector.begin = lambda pictures: lambda: [slow(*each) for each in pictures]
     running.worker.put(0, image(1))
     assert in_hand.wait(TIMEOUT_S)
     running.worker.put(0, image(2))
@@ -305,7 +316,8 @@ def test_stop_before_start_and_from_within_the_thread_does_not_hang(running):
     Running().worker.stop()
 
     running.worker._publish = lambda result: running.worker.stop()
-    running.put(image())
+    running.worker.put(0, image())
+    running.worker._thread.join(TIMEOUT_S)
     running.worker.stop()
     assert threads() == []
 
@@ -345,3 +357,125 @@ def test_compressed_images_are_decoded_to_bgr():
     assert result.pixels[0, 0].tolist() == [200, 100, 50]
     assert result.age_ms == pytest.approx(40.0)
     assert running.detector.encodings == ['bgr8']
+
+
+def numbers(results) -> list[int]:
+    return [int(result.pixels[0, 0, 0]) for result in results]
+
+
+def test_the_next_frame_is_begun_before_the_one_in_hand_is_finished():
+    running = Running(in_flight=2)
+    events = []
+    begin = running.detector.begin
+
+    def noting(pictures):
+        finish = begin(pictures)
+        number = running.detector.begun[-1][0]
+        events.append(f'begin {number}')
+        if number < 3:  # while the detector works on this one
+            running.worker.put(0, image(number + 1))
+        return lambda: (events.append(f'finish {number}'), finish())[1]
+
+    running.detector.begin = noting
+    running.worker.put(0, image(1))
+    running.worker.start()
+    for _ in ('before the frames', 'after them'):
+        running.wait_until_idle()
+    running.worker.stop()
+
+    assert events == ['begin 1', 'begin 2', 'finish 1', 'begin 3', 'finish 2', 'finish 3']
+    assert numbers(running.results) == [1, 2, 3]
+
+
+def test_a_detector_that_takes_one_frame_is_given_none_early():
+    running = Running()
+    running.detector.begin = lambda pictures, begin=running.detector.begin: (
+        running.worker.put(0, image(2)) if int(pictures[0][0][0, 0, 0]) == 1 else None,
+        running.worker.put(0, image(3)) if int(pictures[0][0][0, 0, 0]) == 1 else None,
+        begin(pictures),
+    )[2]
+    running.worker.put(0, image(1))
+    running.worker.start()
+    for _ in ('before the frames', 'after them'):
+        running.wait_until_idle()
+    running.worker.stop()
+
+    assert running.detector.seen == [1, 3], 'the newest, when its turn comes'
+
+
+def test_frames_of_several_cameras_go_together():
+    running = Running(batch=2)
+    running.worker.put(0, image(1))
+    running.worker.put(1, image(2))
+    running.worker.start()
+    for _ in ('before the frames', 'after them'):
+        running.wait_until_idle()
+    running.worker.stop()
+
+    assert running.detector.begun == [[1, 2]]
+    assert [(each.stream, *numbers([each])) for each in running.results] == [(0, 1), (1, 2)]
+    assert all(each.stages_ms['inference'] == 8 for each in running.results)
+
+
+@pytest.mark.parametrize(
+    ('wait_ms', 'streams', 'begun'),
+    [(60_000.0, (0, 1), [[1, 2]]), (1.0, (0,), [[1]])],  # a minute, however slow this machine is
+)
+def test_a_frame_waits_for_those_of_other_cameras_no_longer_than_it_may(wait_ms, streams, begun):
+    running = Running(batch=2)
+    running.worker.max_batch_wait_ms = wait_ms
+    running.worker.start()
+    for stream in streams:
+        running.worker.put(stream, image(stream + 1))
+    for _ in ('before the frames', 'after them'):
+        running.wait_until_idle()
+    running.worker.stop()
+
+    assert running.detector.begun == begun
+
+
+def test_a_picture_that_spoils_a_batch_costs_the_others_nothing():
+    running = Running(batch=2)
+    running.worker.put(0, image(SPOILT))
+    running.worker.put(1, image(2))
+    running.worker.start()
+    for _ in ('before the frames', 'after them'):
+        running.wait_until_idle()
+    running.worker.stop()
+
+    assert numbers(running.results) == [2]
+    ((stream, error),) = running.errors
+    assert (stream, str(error)) == (0, 'spoilt')
+
+
+def test_a_run_that_fails_is_reported_for_each_of_its_cameras():
+    running = Running(batch=2)
+    running.detector.failures[2] = InferenceError('the GPU is gone')
+    running.worker.put(0, image(1))
+    running.worker.put(1, image(2))
+    running.worker.start()
+    for _ in ('before the frames', 'after them'):
+        running.wait_until_idle()
+    running.worker.stop()
+
+    assert [stream for stream, _ in running.errors] == [0, 1]
+    assert running.results == []
+
+
+def test_stop_finishes_what_was_begun():
+    running = Running(in_flight=2)
+    begin, begun, go_on = running.detector.begin, threading.Event(), threading.Event()
+
+    def slow(pictures):
+        finish = begin(pictures)
+        begun.set()
+        return lambda: (go_on.wait(TIMEOUT_S), finish())[1]
+
+    running.detector.begin = slow
+    running.worker.put(0, image(1))
+    running.worker.start()
+    assert begun.wait(TIMEOUT_S)
+    threading.Timer(0.02, go_on.set).start()
+    running.worker.stop()
+
+    assert numbers(running.results) == [1]

@@ -128,7 +128,7 @@ def test_command_measures_and_writes_the_report(folder, fake, capsys):
     assert report['per_class'] == pytest.approx({'ball': 0.0, 'cone': 1.0})
     assert report['card'] == 'tiny'
     assert len(report['onnx_sha256']) == 64
-    assert report['backend'] == fake.identity
+    assert report['backend'] == f'{fake.identity}, pipeline cpu'
     assert (report['images'], report['detections']) == (2, 2)
     assert report['thresholds']['score'] == 0.01
     assert report['classes_not_in_dataset'] == ['unicorn']

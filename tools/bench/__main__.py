@@ -11,6 +11,7 @@ from pathlib import Path
 import platform
 import sys
 
+import compressed
 import cv2
 import discovery
 import frames
@@ -93,6 +94,8 @@ def main() -> int:
     row('---', '---:', '---:', '---:')
     for name, firsts in discovery.compare().items():
         row(name, float(np.median(firsts)), max(firsts), len(firsts))
+    print()
+    compressed.report()
     return 0
 
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+import re
 
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
 from trt_engine.errors import ConfigError
 from trt_engine.parameters import setting
 from trt_engine.parameters import validate
+from trt_inference.pipeline import PIPELINES
 
 AS_THE_CARD_SAYS = -1.0
+_CORES = re.compile(r'(\d+)(?:-(\d+))?')
+_MOST_CORES = 4095
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,31 @@ class InferenceConfig:
     )
     threads: int = setting(
         0, 'Threads of one CPU inference; 0 lets ONNX Runtime choose.', minimum=0, maximum=256
+    )
+    pipeline: str = setting(
+        'auto',
+        'With TensorRT, where images are prepared and outputs decoded; auto takes the GPU where '
+        'it can, else the CPU, and says so.',
+        choices=PIPELINES,
+    )
+    frame_memory: str = setting(
+        'auto',
+        'Whether the GPU reads images in the memory of the CPU, or copies of them; auto reads them '
+        'in place where the two share their memory, as on a Jetson.',
+        choices=('auto', 'mapped', 'copied'),
+    )
+    spin_wait: bool = setting(
+        False,
+        'Wait for the GPU busily: some microseconds faster, and a core that does nothing else.',
+    )
+    cpu_affinity: str = setting(
+        '', 'CPU cores of the inference thread, such as 4,5 or 4-7; empty: any.'
+    )
+    realtime_priority: int = setting(
+        0,
+        'SCHED_FIFO priority of the inference thread; 0: an ordinary thread.',
+        minimum=0,
+        maximum=99,
     )
     cameras: tuple[str, ...] = setting(
         (), 'Names of several cameras, one set of topics each; empty for a single unnamed one.'
@@ -101,6 +130,12 @@ class InferenceConfig:
         'Drop frames whose header stamp is older than this when their turn comes; 0 keeps all.',
         minimum=0.0, read_only=False,
     )  # fmt: skip
+    max_batch_wait_ms: float = setting(
+        0.0,
+        'How long after its arrival a frame may wait for those of other cameras, where the engine '
+        'takes several at once; 0: not at all.',
+        minimum=0.0, maximum=1000.0, read_only=False,
+    )  # fmt: skip
     expected_rate_hz: float = setting(
         0.0,
         'Frames per second below 90 % of which diagnostics warn; 0 expects nothing.',
@@ -136,6 +171,7 @@ class InferenceConfig:
                 f'image_topics has {len(self.image_topics)} topics for {max(1, len(self.cameras))} '
                 'cameras; wanted one for each, in their order, or none'
             )
+        self.cores()
         if self.require_tensorrt and self.backend == 'onnxruntime':
             raise ConfigError(
                 'require_tensorrt is true but backend is onnxruntime; set backend to auto or '
@@ -152,6 +188,30 @@ class InferenceConfig:
                 for topic in topics
             )
         return tuple(map(Stream, names, topics))
+
+    def cores(self) -> tuple[int, ...]:
+        """Return the CPU cores of the inference thread; none for any.
+
+        Raises:
+            ConfigError: `cpu_affinity` is no list of cores.
+        """
+        chosen: set[int] = set()
+        for part in self.cpu_affinity.split(',') if self.cpu_affinity else ():
+            match = _CORES.fullmatch(part.strip())
+            first, last = match.groups() if match else ('1', '0')
+            cores = range(int(first), int(last or first) + 1)
+            if not cores or cores[-1] > _MOST_CORES:
+                raise ConfigError(
+                    f'cpu_affinity is {self.cpu_affinity!r}; wanted cores and ranges of them, such '
+                    'as 4,5 or 4-7'
+                )
+            chosen.update(cores)
+        return tuple(sorted(chosen))
+
+    @property
+    def mapped(self) -> bool | None:
+        """Return `frame_memory` as `cuda.memory.Pool` takes it."""
+        return {'auto': None, 'mapped': True, 'copied': False}[self.frame_memory]
 
     def thresholds(self, card: Card) -> Thresholds:
         """Return the card's thresholds with those that this configuration overrides."""

@@ -54,8 +54,13 @@ def put_away(store: str, entry: Entry, problem: EngineMismatchError) -> None:
     Store(store or None).quarantine(entry, str(problem))
 
 
-def open_engine(card: Card, entry: Entry) -> Backend:
+def open_engine(card: Card, entry: Entry, *, batches: bool = False) -> Backend:
     """Return a backend with an engine of a card loaded.
+
+    Args:
+        card: The card.
+        entry: The engine.
+        batches: Whether it will run with several numbers of pictures.
 
     Raises:
         BackendUnavailableError: This machine lacks what it needs.
@@ -69,6 +74,7 @@ def open_engine(card: Card, entry: Entry) -> Backend:
         plugins=card.build.plugins,
         version_compatible=card.build.version_compatible,
         label=f'engine {entry.key[:12]}',
+        own_arena=batches,
     )
 
 

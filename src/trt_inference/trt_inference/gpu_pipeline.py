@@ -1,12 +1,14 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One image in, detections out, all of it on the GPU: one copy in, one launch, one copy back."""
+"""Images in, detections out, all of it on the GPU: one copy in, one launch, one copy back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 import time
 
 import numpy as np
@@ -14,41 +16,57 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.backends.checks import check_inputs
 from trt_engine.backends.tensorrt import TensorRtBackend
+from trt_engine.backends.tensorrt_context import EngineContext
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
 from trt_engine.cuda.detections import DetectionsPlan
+from trt_engine.cuda.detections import Readout
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Event
 from trt_engine.cuda.memory import Graph
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.preprocess import FramePlan
+from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import InferenceError
 from trt_engine.preprocess import as_taken
+from trt_inference.decoders import GpuDecoder
 from trt_inference.decoders import open_decoder
 from trt_inference.detections import Detections
+from trt_inference.gpu_plan import BatchPlan
+from trt_inference.gpu_plan import ImagePlan
+from trt_inference.pipeline import Picture
 
 # The cameras of a node may differ in size, but a folder of photographs has sizes without end.
 _PLANS_KEPT = 8
 
-_Key = tuple[str, tuple[int, ...], str]
+_WITHOUT_GRAPH = 'no CUDA graph of this network, work goes in streams: {}'
+
+_Key = tuple[str, tuple[int, ...], str]  # encoding, shape, element type
 
 
 class GpuDetector:
     """An engine with what comes before and after it on the GPU; one thread at a time may call it.
 
     It has the face of `pipeline.Detector`, and gives the same detections. The work on images of
-    one size is recorded once, as a CUDA graph, and launched for each.
+    one size is recorded once, as a CUDA graph, and launched for each. While the GPU works on an
+    image, the next one can be brought to where the GPU will take it from. Images of several
+    cameras go through the network together, where the engine takes any number of them.
 
     Attributes:
         card: The model card.
         backend: What runs the network; whoever opened it closes it, after this.
+        batch: Most pictures that `begin` takes at once.
+        in_flight: Most runs that may be begun and not finished.
         thresholds: What counts as a detection, from the next call on; at first the card's.
         class_filter: Indices of the classes to report, from the next call on; None for all.
-        stages_ms: What the last call spent in preprocess (bringing the image to where the GPU
-            takes it from), inference (all that the GPU does) and decode (reading what came back).
+        stages_ms: What the run that was finished last spent in preprocess (bringing images to where
+            the GPU takes them from), inference (from then on until all was back from the GPU, other
+            runs' turns included) and decode (reading what came back).
         no_graph: Why the work is put into the stream piece by piece, and not as a graph; '' while
             it is not.
+        copies_left_out: Copies of images and detections that were not made, as the GPU reads and
+            writes the memory of the CPU in place.
     """
 
     def __init__(
@@ -59,6 +77,8 @@ class GpuDetector:
         kernels: Kernels,
         pool: Pool,
         spin: bool = False,
+        batch: int = 1,
+        in_flight: int = 2,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Check that the head fits the engine.
@@ -69,38 +89,49 @@ class GpuDetector:
             kernels: Where kernels come from; whoever made them closes them, after this.
             pool: Where memory comes from, likewise.
             spin: Whether to wait for the GPU busily, which takes a core and saves microseconds.
+            batch: Most pictures at once that there will be; the engine may take fewer.
+            in_flight: As the attribute; each has memory of its own for its images.
             clock: Seconds, for durations.
 
         Raises:
+            BackendUnavailableError: The head has no decoder for the GPU.
             CardError: The card's head is unknown, or its outputs or options are not what it takes.
             DecodeError: The outputs do not have the form that the card's head promises.
             InferenceError: The engine takes other inputs than the card says.
         """
+        decoder = open_decoder(card)
+        if not isinstance(decoder, GpuDecoder):
+            raise BackendUnavailableError(
+                f'the decoder of head.type {card.head.type} has no readouts, which say how the GPU '
+                'does its work; it runs on the CPU'
+            )
+        if backend.varying:
+            raise BackendUnavailableError(
+                f'the size of output {backend.varying[0]!r} is known after each run only; it is '
+                'decoded on the CPU'
+            )
         self.card = card
         self.backend = backend
+        self.in_flight = in_flight
         self.thresholds: Thresholds = card.thresholds
         self.class_filter: frozenset[int] | None = None
         self.stages_ms: Mapping[str, float] = {'preprocess': 0.0, 'inference': 0.0, 'decode': 0.0}
-        self.no_graph = ''
+        self.no_graph = _WITHOUT_GRAPH.format(backend.no_graph) if backend.no_graph else ''
+        self.copies_left_out = 0
         self._kernels = kernels
         self._pool = pool
+        self._spin = spin
         self._clock = clock
-        self._plans: dict[_Key, _Plan] = {}
+        self._decoder = decoder
+        self._plans: dict[tuple[_Key, ...], list[BatchPlan]] = {}
+        self._under_way: list[BatchPlan] = []
         self._planned_for = self.thresholds
-        self._current: _Plan | None = None
-        self._spec = spec = as_taken(
-            card.input, {info.name: info.dtype for info in backend.tensors}
-        )
-        size = (spec.height, spec.width)
-        shape = (1, 3, *size) if spec.layout == 'nchw' else (1, *size, 3)
-        shapes: dict[str, tuple[int, ...]] = {spec.tensor: shape}
-        if spec.size_tensor is not None:
-            shapes[spec.size_tensor] = (1, 2)
-        self._check_inputs(shapes)
-        backend.prepare(shapes)
-        outputs = {name: each.host for name, each in backend.memory.items() if name not in shapes}
-        self._readouts = open_decoder(card).readouts(outputs)
-        self._done = Event(spin=spin)
+        self._spec = as_taken(card.input, {info.name: info.dtype for info in backend.tensors})
+        self._contexts: dict[int, TensorRtBackend | EngineContext] = {1: backend}
+        self._check_inputs()
+        backend.prepare(self._shapes(1))
+        self._readouts(1, 0)  # to know now whether the outputs are what the head promises
+        self.batch = self._reserve_batches(batch)
 
     def __call__(self, pixels: Array, encoding: str) -> Detections:
         """Return what is in one image, in its own pixels.
@@ -114,146 +145,234 @@ class GpuDetector:
             InferenceError: The network failed.
             DecodeError: The outputs do not have the form that the card's head promises.
         """
+        return self.begin([(pixels, encoding)])()[0]
+
+    def begin(self, pictures: Sequence[Picture]) -> Callable[[], list[Detections]]:
+        """Put all the work on pictures into the GPU's queue; return what waits for it.
+
+        Once this returns, the pictures have been read.
+
+        Args:
+            pictures: At most `batch`, each as for a call.
+
+        Returns:
+            A function that returns what is in each picture; it raises as a call does.
+
+        Raises:
+            ImageError: A picture cannot be read.
+            InferenceError: The GPU refused the work, or lacks memory for it; or `in_flight` runs
+                have not been finished.
+        """
         begun = self._clock()
-        plan = self._plan(pixels, encoding)
-        if plan is not self._current:
-            self._tell_size(plan)
-            self._current = plan
-        plan.frame.stage(pixels)
+        if len(self._under_way) >= self.in_flight:
+            raise InferenceError(
+                f'{self.card.name}: a run was begun with {len(self._under_way)} not finished; '
+                f'allowed: {self.in_flight}'
+            )
+        keys = [(encoding, pixels.shape, pixels.dtype.str) for pixels, encoding in pictures]
+        order = sorted(range(len(keys)), key=keys.__getitem__)  # few plans serve all orders
+        plan = self._free_plan([pictures[each] for each in order], [keys[each] for each in order])
+        for image, each in zip(plan.images, order, strict=True):
+            image.frame.stage(pictures[each][0])
         staged = self._clock()
         plan.launch()
-        self._done.record(self.backend.stream)
-        self._done.synchronize()
-        done = self._clock()
-        detections = Detections(*plan.detections.read())
-        if self.class_filter is not None:
-            wanted = np.array(sorted(self.class_filter), np.int32)
-            detections = detections.select(np.isin(detections.classes, wanted))
-        read = self._clock()
-        self.stages_ms = {
-            'preprocess': (staged - begun) * 1e3,
-            'inference': (done - staged) * 1e3,
-            'decode': (read - done) * 1e3,
-        }
-        return detections
+        self._under_way.append(plan)
+        if self._pool.mapped:
+            self.copies_left_out += 2 * len(pictures)
+
+        def finish() -> list[Detections]:
+            try:
+                plan.done.synchronize()
+                done = self._clock()
+                found = [self._filtered(image.detections) for image in plan.images]
+            finally:
+                self._under_way.remove(plan)
+                if plan.retired:
+                    plan.close()
+            self.stages_ms = {
+                'preprocess': (staged - begun) * 1e3,
+                'inference': (done - staged) * 1e3,
+                'decode': (self._clock() - done) * 1e3,
+            }
+            return [found[order.index(each)] for each in range(len(order))]
+
+        return finish
+
+    def parts(self, pixels: Array, encoding: str) -> Mapping[str, Callable[[], None]]:
+        """Return what a frame consists of, for who measures: each puts its part into the stream.
+
+        The image has been staged. The parts are upload, preprocess, network, decode and download;
+        `graph` is all of them at once, where they could be recorded.
+
+        Args:
+            pixels: As for a call.
+            encoding: As for a call.
+
+        Raises:
+            ImageError: As for a call.
+            InferenceError: As for a call.
+        """
+        self(pixels, encoding)
+        key = (encoding, pixels.shape, pixels.dtype.str)
+        return self._free_plan([(pixels, encoding)], [key]).parts()
 
     def close(self) -> None:
         """Give back everything but backend, kernels and pool; a second call does nothing."""
+        if self._under_way:
+            self._settle()
         self._drop_plans()
-        self._done.close()
+        while self._under_way:
+            self._under_way.pop().close()
+        while len(self._contexts) > 1:
+            self._contexts.popitem()[1].close()
+
+    def _filtered(self, plan: DetectionsPlan) -> Detections:
+        detections = Detections(*plan.read())
+        if self.class_filter is None:
+            return detections
+        wanted = np.array(sorted(self.class_filter), np.int32)
+        return detections.select(np.isin(detections.classes, wanted))
+
+    # --- the work, recorded --------------------------------------------------------------------
 
     def _drop_plans(self) -> None:
-        self._current = None
         while self._plans:
-            self._plans.popitem()[1].close()
+            self._retire(self._plans.popitem()[1])
 
-    def _plan(self, pixels: Array, encoding: str) -> _Plan:
+    def _retire(self, plans: Sequence[BatchPlan]) -> None:
+        for plan in plans:
+            plan.retired = True
+            if plan not in self._under_way:
+                plan.close()
+
+    def _free_plan(self, pictures: Sequence[Picture], keys: Sequence[_Key]) -> BatchPlan:
+        """Return a plan for such pictures that no run under way has."""
         if self.thresholds != self._planned_for:
             self._drop_plans()
             self._planned_for = self.thresholds
-        key = (encoding, pixels.shape, pixels.dtype.str)
-        plan = self._plans.get(key)
-        if plan is None:
-            while len(self._plans) >= _PLANS_KEPT:
-                self._plans.pop(next(iter(self._plans))).close()
-            plan = self._plans[key] = self._make_plan(pixels, encoding)
-        return plan
+        key = tuple(keys)
+        if key not in self._plans:
+            while len(self._plans) >= _PLANS_KEPT * self.batch:
+                self._retire(self._plans.pop(next(iter(self._plans))))
+            self._plans[key] = []
+        plans = self._plans[key]
+        for plan in plans:
+            if plan not in self._under_way:
+                return plan
+        plans.append(self._make_plan(pictures))
+        return plans[-1]
 
-    def _make_plan(self, pixels: Array, encoding: str) -> _Plan:
-        stream = self.backend.stream
+    def _make_plan(self, pictures: Sequence[Picture]) -> BatchPlan:
         memory = Lease(self._pool)
         try:
-            frame = FramePlan(
-                self._kernels,
-                memory,
-                stream,
-                self._spec,
-                self.backend.memory[self._spec.tensor].pointer,
-                pixels,
-                encoding,
-            )
-            detections = DetectionsPlan(
-                self._kernels,
-                memory,
-                stream,
-                self._readouts,
-                self._address,
-                classes=len(self.card.classes),
-                thresholds=self.thresholds,
-                geometry=frame.geometry,
-            )
-            plan = _Plan(self.backend, frame, detections, memory)
+            images = [self._plan_image(memory, *each, i, len(pictures))
+                      for i, each in enumerate(pictures)]  # fmt: skip
+            context = self._contexts[len(pictures)]
+            plan = BatchPlan(context, images, memory, Event(spin=self._spin))
+        except BaseException:
+            self._settle()
+            memory.close()
+            raise
+        try:
             # TensorRT does once, outside of any graph, what it does in its first run only
-            frame.stage(pixels)
-            self._tell_size(plan)
+            for image, (pixels, _) in zip(images, pictures, strict=True):
+                image.frame.stage(pixels)
             plan.launch()
-            stream.synchronize()
+            self.backend.stream.synchronize()
             if not self.no_graph:
                 try:
-                    plan.graph = Graph(stream, plan.enqueue)
+                    plan.graph = Graph(self.backend.stream, plan.enqueue)
                 except InferenceError as exc:
-                    self.no_graph = f'no CUDA graph of this network, work goes in streams: {exc}'
+                    self.no_graph = _WITHOUT_GRAPH.format(exc)
         except BaseException:
-            with suppress(InferenceError):  # the failure at hand says more
-                stream.synchronize()  # nothing may be under way in memory that is given back
-            memory.close()
+            self._settle()
+            plan.close()
             raise
         return plan
 
-    def _tell_size(self, plan: _Plan) -> None:
-        """Bring the size of the image to the networks that ask for it."""
-        if self._spec.size_tensor is not None:
-            memory = self.backend.memory[self._spec.size_tensor]
-            memory.host[0] = plan.frame.geometry.image_width, plan.frame.geometry.image_height
-            memory.upload(self.backend.stream)
+    def _plan_image(
+        self, memory: Lease, pixels: Array, encoding: str, index: int, count: int
+    ) -> ImagePlan:
+        """Plan the work on one picture of several: what comes before the network, and after it."""
+        spec, stream, inputs = self._spec, self.backend.stream, self._contexts[count].memory
+        tensor = inputs[spec.tensor]
+        size = None if spec.size_tensor is None else inputs[spec.size_tensor]
+        frame = FramePlan(
+            self._kernels,
+            memory,
+            stream,
+            spec,
+            tensor.pointer + index * (tensor.host.nbytes // count),
+            pixels,
+            encoding,
+            size=None if size is None else size.pointer + index * (size.host.nbytes // count),
+        )
+        detections = DetectionsPlan(
+            self._kernels,
+            memory,
+            stream,
+            self._readouts(count, index),
+            partial(self._address, count),
+            classes=len(self.card.classes),
+            thresholds=self.thresholds,
+            geometry=frame.geometry,
+        )
+        return ImagePlan(frame, detections)
 
-    def _address(self, view: Array) -> int:
-        """Return where on the GPU that lies which an output's view begins with."""
-        place = view.ctypes.data
-        for memory in self.backend.memory.values():
-            begin = memory.host.ctypes.data
-            if begin <= place < begin + max(1, memory.host.nbytes):
-                return memory.pointer + place - begin
-        raise InferenceError(f'{self.card.name}: the decoder reads what is no output')
+    def _settle(self) -> None:
+        """Wait until nothing is under way in memory that is to be given back."""
+        with suppress(InferenceError):  # the failure at hand says more
+            self.backend.stream.synchronize()
 
-    def _check_inputs(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    # --- the network ---------------------------------------------------------------------------
+
+    def _shapes(self, count: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the inputs for so many pictures."""
+        spec = self._spec
+        size = (spec.height, spec.width)
+        shape = (count, 3, *size) if spec.layout == 'nchw' else (count, *size, 3)
+        shapes: dict[str, tuple[int, ...]] = {spec.tensor: shape}
+        if spec.size_tensor is not None:
+            shapes[spec.size_tensor] = (count, 2)
+        return shapes
+
+    def _check_inputs(self) -> None:
         """Refuse an engine that takes other inputs than the card says."""
+        shapes = self._shapes(1)
         arrays = {
             info.name: np.empty(shapes[info.name], info.dtype)
             for info in self.backend.tensors if info.name in shapes
         }  # fmt: skip
         check_inputs(self.backend.tensors, arrays, self.backend.identity)
 
+    def _reserve_batches(self, wanted: int) -> int:
+        """Have a context for each number of pictures; return the largest that there can be."""
+        name = self._spec.tensor
+        most = max((each[name].max[0] for each in self.backend.profiles if name in each), default=1)
+        for count in range(2, min(wanted, most) + 1):
+            context = self.backend.context(self._shapes(count), stream=self.backend.stream)
+            self._contexts[count] = context
+            if any(len(each.host) != count for each in context.memory.values()):
+                self._contexts.pop(
+                    count
+                ).close()  # of some output the pictures cannot be told apart
+                return count - 1
+        return len(self._contexts)
 
-class _Plan:
-    """All the work on the images of one camera, from raw bytes to detections."""
+    def _readouts(self, count: int, index: int) -> tuple[Readout, ...]:
+        """Return where the candidates of one picture of several are."""
+        inputs = self._shapes(count)
+        outputs = {
+            name: each.host if count == 1 else each.host[index : index + 1]
+            for name, each in self._contexts[count].memory.items() if name not in inputs
+        }  # fmt: skip
+        return self._decoder.readouts(outputs)
 
-    def __init__(
-        self,
-        backend: TensorRtBackend,
-        frame: FramePlan,
-        detections: DetectionsPlan,
-        memory: Lease,
-    ) -> None:
-        self.frame = frame
-        self.detections = detections
-        self.graph: Graph | None = None
-        self._backend = backend
-        self._memory = memory
-
-    def enqueue(self) -> None:
-        stream = self._backend.stream
-        self.frame.enqueue(stream)
-        self._backend.enqueue()
-        self.detections.enqueue(stream)
-
-    def launch(self) -> None:
-        if self.graph is not None:
-            self.graph.launch(self._backend.stream)
-        else:
-            self.enqueue()
-
-    def close(self) -> None:
-        if self.graph is not None:
-            self.graph.close()
-        self._memory.close()
+    def _address(self, count: int, view: Array) -> int:
+        """Return where on the GPU that lies which an output's view begins with."""
+        place = view.ctypes.data
+        for memory in self._contexts[count].memory.values():
+            begin = memory.host.ctypes.data
+            if begin <= place < begin + max(1, memory.host.nbytes):
+                return memory.pointer + place - begin
+        raise InferenceError(f'{self.card.name}: the decoder reads what is no output')

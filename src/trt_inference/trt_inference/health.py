@@ -99,10 +99,27 @@ def stream_health(
 
 
 def backend_health(
-    name: str, reason: str, fell_back: bool, identity: str, model: str, key: str = ''
+    name: str, reason: str, fell_back: bool, identity: str, model: str, pipeline: str, key: str = ''
 ) -> Health:
-    """Say what runs the network; a fall-back from TensorRT is a warning for as long as it lasts."""
-    values = {'backend': name, 'chosen because': reason, 'engine': identity, 'model': model}
+    """Say what runs the network; a fall-back from TensorRT is a warning for as long as it lasts.
+
+    Args:
+        name: Of the backend.
+        reason: Why it is this one.
+        fell_back: Whether it is not the one that was preferred.
+        identity: Library, device and engine.
+        model: Name of the card.
+        pipeline: gpu or cpu, where images are prepared and outputs decoded, and what is to be
+            said of that.
+        key: Of the engine; '' where there is none.
+    """
+    values = {
+        'backend': name,
+        'chosen because': reason,
+        'engine': identity,
+        'model': model,
+        'pipeline': pipeline,
+    }
     if key:
         values['engine key'] = key
     return Health(Level.WARN if fell_back else Level.OK, f'{name}: {reason}', values)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ from typing import Any
 
 from diagnostic_updater import DiagnosticStatusWrapper
 from diagnostic_updater import Updater
-import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
+from rclpy.exceptions import InvalidNodeNameException
 from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException
 from rclpy.executors import SingleThreadedExecutor
@@ -33,6 +34,7 @@ from rclpy.qos import QoSProfile
 from rclpy.qos import QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
+from rclpy.utilities import remove_ros_args
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CompressedImage
@@ -73,8 +75,13 @@ from trt_inference.engines import model_elsewhere
 from trt_inference.engines import open_engine
 from trt_inference.engines import put_away
 from trt_inference.engines import without_engine
+from trt_inference.loading import CameraDetector
+from trt_inference.loading import Loaded
 from trt_inference.overlay import draw
-from trt_inference.pipeline import Detector
+from trt_inference.realtime import calm_collector
+from trt_inference.realtime import pin_thread
+from trt_inference.realtime import raise_priority
+from trt_inference.realtime import wake_collector
 from trt_inference.throttle import Throttle
 from trt_inference.worker import Result
 from trt_inference.worker import Worker
@@ -95,8 +102,13 @@ class _Loaded:
     card: Card
     choice: Choice
     backend: Backend
-    detector: Detector
+    network: Loaded
     engine: Entry | None
+
+    @property
+    def detector(self) -> CameraDetector:
+        """Return what looks at images."""
+        return self.network.detector
 
     @property
     def label(self) -> str:
@@ -136,9 +148,9 @@ class _Topics:
 class InferenceNode(LifecycleNode):  # type: ignore[misc]
     """Turns the images of one or several cameras into detections."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, name: str = 'inference', **kwargs: Any) -> None:
         """Declare parameters; nothing is loaded or subscribed before `configure`."""
-        super().__init__('inference', **kwargs)
+        super().__init__(name, **kwargs)
         self.crash: BaseException | None = None
         self._config = declare(self, InferenceConfig)
         self._loaded: _Loaded | None = None
@@ -253,8 +265,9 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             publish=self._publish,
             on_error=self._report_error,
             on_crash=self._on_crash,
+            on_start=self._prepare_thread,
         )
-        self._worker.max_age_ms = self._config.max_age_ms
+        self._tell_worker()
         result = super().on_activate(state)
         for topics in self._topics:
             topics.label_info.publish(
@@ -265,6 +278,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 )
             )
         self._judged = [health.Counts(time.monotonic()) for _ in self._streams]
+        calm_collector()
         self._worker.start()
         quality = QoSProfile(
             depth=self._config.depth,
@@ -312,24 +326,28 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
         engine = None if found is None else found.entry
         if found is not None and engine is not None:
             choice = replace(choice, reason=f'{choice.reason}, with an engine {found.reason}')
-            backend = open_engine(card, engine)
+            backend = open_engine(card, engine, batches=len(self._streams) > 1)
         else:
             backend = open_backend(choice.name, resolve_model(card), threads=config.threads)
-        try:
-            detector = Detector(card, backend)
-            detector.thresholds = config.thresholds(card)
-            detector.class_filter = config.class_filter(card)
-            # The first run allocates; it also shows now rather than at the first frame whether
-            # the network's outputs are what the card's head promises.
-            detector(np.zeros((card.input.height, card.input.width, 3), np.uint8), 'bgr8')
-        except PerceptionError:
-            backend.close()
-            raise
-        self._loaded = _Loaded(card, choice, backend, detector, engine)
+        network = Loaded(
+            card,
+            backend,
+            pipeline=config.pipeline,
+            mapped=config.mapped,
+            spin=config.spin_wait,
+            batch=len(self._streams),
+        )
+        network.detector.thresholds = config.thresholds(card)
+        network.detector.class_filter = config.class_filter(card)
+        self._loaded = _Loaded(card, choice, backend, network, engine)
         log = self.get_logger()
         if self._fell_back(choice):
             log.warning(f'{choice.name}: {choice.reason}')
-        log.info(f'configured {card.name} on {backend.identity}')
+        if network.remark:
+            log.warning(network.remark)
+        batch = network.detector.batch
+        more = f', up to {batch} pictures at once' if batch > 1 else ''
+        log.info(f'configured {card.name} on {backend.identity}, pipeline {network.pipeline}{more}')
 
     # --- an engine that is not there yet -------------------------------------------------------
 
@@ -392,6 +410,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             return
         self._worker.stop()
         self._worker = None
+        wake_collector()
         for stream in self._streams:
             self._updater.removeByName(self._task_name(stream))
 
@@ -403,7 +422,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 self.destroy_lifecycle_publisher(publisher)
         self._topics = []
         if self._loaded is not None:
-            self._loaded.backend.close()
+            self._loaded.network.close()
             self._loaded = None
             self._failure = 'not configured'
 
@@ -413,7 +432,22 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
             self._waiting = None
             self._failure = 'not configured'
 
-    # --- frames: these three run in the worker's thread ----------------------------------------
+    def _tell_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.max_age_ms = self._config.max_age_ms
+            self._worker.max_batch_wait_ms = self._config.max_batch_wait_ms
+
+    # --- frames: these four run in the worker's thread ----------------------------------------
+
+    def _prepare_thread(self) -> None:
+        for prepare in (
+            partial(pin_thread, self._config.cores()),
+            partial(raise_priority, self._config.realtime_priority),
+        ):
+            try:
+                prepare()
+            except ConfigError as exc:
+                self.get_logger().warning(f'the inference thread runs without: {exc}')
 
     def _publish(self, result: Result) -> None:
         assert self._loaded is not None
@@ -484,9 +518,8 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 self._loaded.detector.class_filter = class_filter
         except ConfigError as exc:
             return SetParametersResult(successful=False, reason=str(exc))
-        if self._worker is not None:
-            self._worker.max_age_ms = config.max_age_ms
         self._config = config
+        self._tell_worker()
         return SetParametersResult(successful=True)
 
     # --- diagnostics ---------------------------------------------------------------------------
@@ -505,6 +538,7 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
                 self._fell_back(self._loaded.choice),
                 self._loaded.backend.identity,
                 self._loaded.card.name,
+                str(self._loaded.network),
                 '' if engine is None else engine.key,
             ),
         )
@@ -532,28 +566,48 @@ class InferenceNode(LifecycleNode):  # type: ignore[misc]
 
 
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
-    """Run the node until it is told to stop; return its exit status."""
+    """Run the nodes until they are told to stop; return the exit status."""
+    words = sys.argv if args is None else args
+    names = _parser().parse_args(remove_ros_args(words)[1:]).nodes
+    if len(set(names)) < len(names):
+        print(f'inference: --nodes {" ".join(names)}; wanted each name once', file=sys.stderr)
+        return 2
     # A signal that shut ROS down at once would do so in the middle of a transition.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = None
+    rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+    nodes: list[InferenceNode] = []
     try:
-        node = InferenceNode()
-        node.autostart()
         executor = SingleThreadedExecutor()
-        executor.add_node(node)
+        for name in names:
+            nodes.append(InferenceNode(name))
+            executor.add_node(nodes[-1])
+        for node in nodes:
+            node.autostart()
         while not told_to_stop():
             executor.spin_once(timeout_sec=_LOOK_UP_S)
     except ExternalShutdownException:
         pass  # after a defect in the inference thread
-    except PerceptionError as exc:
+    except (PerceptionError, InvalidNodeNameException) as exc:
         print(f'inference: {exc}', file=sys.stderr)
         return 1
     finally:
-        if node is not None:
+        for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
         told_to_stop.ignore()
-    return 1 if node is not None and node.crash is not None else 0
+    return 1 if any(node.crash is not None for node in nodes) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='inference', description=InferenceNode.__doc__)
+    parser.add_argument(
+        '--nodes',
+        nargs='+',
+        default=['inference'],
+        metavar='NAME',
+        help='several nodes in one process, each with a network and parameters of its own: on the '
+        'GPU they run side by side and share what CUDA and TensorRT take of the memory',
+    )
+    return parser
 
 
 if __name__ == '__main__':

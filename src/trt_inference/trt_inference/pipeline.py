@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import time
 
 import numpy as np
@@ -18,6 +19,10 @@ from trt_engine.preprocess import Preprocessor
 from trt_inference.decoders import open_decoder
 from trt_inference.detections import Detections
 
+PIPELINES = ('auto', 'gpu', 'cpu')  # where pictures are prepared and outputs decoded
+
+Picture = tuple[Array, str]  # pixels and their encoding
+
 
 class Detector:
     """A network with what comes before and after it; one thread at a time may call it.
@@ -25,10 +30,15 @@ class Detector:
     Attributes:
         card: The model card.
         backend: What runs the network; whoever opened it closes it.
+        batch: Most pictures that `begin` takes at once.
+        in_flight: Most runs that may be begun and not finished.
         thresholds: What counts as a detection, from the next call on; at first the card's.
         class_filter: Indices of the classes to report, from the next call on; None for all.
         stages_ms: What the last call spent in preprocess, inference and decode.
     """
+
+    batch = 1
+    in_flight = 1
 
     def __init__(
         self, card: Card, backend: Backend, *, clock: Callable[[], float] = time.perf_counter
@@ -77,3 +87,7 @@ class Detector:
             'decode': (decoded - inferred) * 1e3,
         }
         return detections
+
+    def begin(self, pictures: Sequence[Picture]) -> Callable[[], list[Detections]]:
+        """Return what looks at the pictures, as `GpuDetector.begin` does; nothing is begun yet."""
+        return lambda: [self(pixels, encoding) for pixels, encoding in pictures]

@@ -1,9 +1,10 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes the newest frames one by one through the detector, in a thread of its own."""
+"""Takes the newest frames through the detector, in a thread of its own."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -18,13 +19,15 @@ from trt_engine.errors import PerceptionError
 from trt_engine.timing import LatencyWindow
 from trt_engine.timing import Rate
 from trt_inference.config import Stream
+from trt_inference.decode_pool import DecodedFrame
+from trt_inference.decode_pool import DecodePool
 from trt_inference.detections import Detections
 from trt_inference.image_view import CompressedView
 from trt_inference.image_view import ImageView
-from trt_inference.image_view import view_compressed_image
 from trt_inference.image_view import view_image
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
+from trt_inference.pipeline import Picture
 
 _WINDOW = 256  # frames that percentiles are taken over
 
@@ -33,11 +36,19 @@ class DetectorLike(Protocol):
     """What the worker needs of `pipeline.Detector`."""
 
     @property
-    def stages_ms(self) -> Mapping[str, float]:
-        """Return what the last frame spent in preprocess, inference and decode."""
+    def batch(self) -> int:
+        """Return how many pictures `begin` takes at most."""
 
-    def __call__(self, pixels: Array, encoding: str) -> Detections:
-        """Return what is in the picture."""
+    @property
+    def in_flight(self) -> int:
+        """Return how many runs may be begun and not finished."""
+
+    @property
+    def stages_ms(self) -> Mapping[str, float]:
+        """Return what the last run spent in preprocess, inference and decode."""
+
+    def begin(self, pictures: Sequence[Picture]) -> Callable[[], list[Detections]]:
+        """Begin to look at pictures; return what waits for their detections."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,25 @@ class Result:
     detections: Detections
     stages_ms: Mapping[str, float]
     age_ms: float
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A frame whose message was read."""
+
+    frame: Frame
+    view: ImageView | CompressedView
+    picture: Picture
+    age_ms: float
+    read_ms: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Frames that the detector is looking at."""
+
+    frames: Sequence[_Read]
+    finish: Callable[[], list[Detections]]
 
 
 class StreamStatistics:
@@ -72,6 +102,13 @@ class Worker:
 
     A frame that cannot be used is counted and reported, and the next one is taken. Anything that is
     not a PerceptionError is a defect: it ends the thread, and `on_crash` hears of it.
+
+    Attributes:
+        max_age_ms: Frames with an older stamp are dropped when their turn comes; 0 keeps all.
+        max_batch_wait_ms: How long after its arrival a frame may wait for those of other cameras,
+            where the detector takes several at once.
+        statistics: Of each camera.
+        latest: The frames that wait.
     """
 
     def __init__(
@@ -84,6 +121,7 @@ class Worker:
         publish: Callable[[Result], None],
         on_error: Callable[[int, PerceptionError], None],
         on_crash: Callable[[BaseException], None],
+        on_start: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Prepare; nothing runs before `start`.
@@ -96,17 +134,21 @@ class Worker:
             publish: Called in the worker thread for each frame that was looked at.
             on_error: Called in the worker thread for each frame that could not be used.
             on_crash: Called in the worker thread when a defect ends it.
+            on_start: Called in the worker thread before all else.
             clock: Seconds, for durations.
         """
         self.max_age_ms = 0.0
+        self.max_batch_wait_ms = 0.0
         self.statistics = [StreamStatistics(clock) for _ in streams]
-        self.latest = LatestFrames(len(streams))
+        kind = DecodePool if compressed else LatestFrames
+        self.latest = kind(len(streams), clock)
         self._detector = detector
-        self._view = view_compressed_image if compressed else view_image
         self._now_ns = now_ns
         self._publish = publish
         self._on_error = on_error
         self._on_crash = on_crash
+        self._on_start = on_start
+        self._under_way: deque[_Run] = deque()
         self._clock = clock
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
 
@@ -119,7 +161,7 @@ class Worker:
         self.latest.put(Frame(stream, serialized, self._clock()))
 
     def stop(self) -> None:
-        """Finish the frame in hand, and end the thread."""
+        """Finish the frames in hand, and end the thread."""
         self.latest.close()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
@@ -130,48 +172,100 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            while (frame := self.latest.take()) is not None:
-                try:
-                    self._look_at(frame)
-                except PerceptionError as exc:
-                    statistics = self.statistics[frame.stream]
-                    statistics.errors += 1
-                    statistics.last_error = str(exc)
-                    self._on_error(frame.stream, exc)
+            self._on_start()
+            while not self.latest.closed:
+                self._turn()
+            while self._under_way:
+                self._finish(self._under_way.popleft())
         except BaseException as exc:
             self._on_crash(exc)
             raise
 
-    def _look_at(self, frame: Frame) -> None:
-        statistics = self.statistics[frame.stream]
+    def _turn(self) -> None:
+        """Begin a run if frames wait, and finish one if there are enough, or nothing else to do."""
+        idle = not self._under_way
+        linger_s = self.max_batch_wait_ms / 1e3 if idle else 0.0
+        frames = self.latest.take(self._detector.batch, wait=idle, linger_s=linger_s)
+        self._begin([read for frame in frames if (read := self._read(frame)) is not None])
+        if self._under_way and (not frames or len(self._under_way) >= self._detector.in_flight):
+            self._finish(self._under_way.popleft())
+
+    def _read(self, frame: Frame) -> _Read | None:
         begun = self._clock()
-        view = self._view(frame.serialized)
-        age_ms = self._age_ms(view)
-        if self.max_age_ms and age_ms > self.max_age_ms:
-            statistics.too_old += 1
-            return
-        if isinstance(view, CompressedView):
-            pixels, encoding = view.decode(), 'bgr8'
-        else:
-            pixels, encoding = view.pixels, view.encoding
+        try:
+            view, picture = _open(frame)
+            age_ms = self._age_ms(view)
+            if self.max_age_ms and age_ms > self.max_age_ms:
+                self.statistics[frame.stream].too_old += 1
+                return None
+        except PerceptionError as exc:
+            self._fail(frame, exc)
+            return None
         read_ms = (self._clock() - begun) * 1e3
+        if isinstance(frame, DecodedFrame):
+            read_ms += frame.decode_ms
+        return _Read(frame, view, picture, age_ms, read_ms)
 
-        detections = self._detector(pixels, encoding)
+    def _begin(self, frames: Sequence[_Read]) -> None:
+        if not frames:
+            return
+        while len(self._under_way) >= self._detector.in_flight:
+            self._finish(self._under_way.popleft())
+        try:
+            finish = self._detector.begin([each.picture for each in frames])
+        except PerceptionError as exc:
+            if len(frames) == 1:
+                self._fail(frames[0].frame, exc)
+                return
+            # one of them spoils it for all: let each stand alone
+            for each in frames:
+                self._begin([each])
+            return
+        self._under_way.append(_Run(frames, finish))
 
-        stages_ms = dict(self._detector.stages_ms)
-        stages_ms['preprocess'] += read_ms
+    def _finish(self, run: _Run) -> None:
+        try:
+            found = run.finish()
+        except PerceptionError as exc:
+            for each in run.frames:
+                self._fail(each.frame, exc)
+            return
+        stages_ms = self._detector.stages_ms
+        for each, detections in zip(run.frames, found, strict=True):
+            self._hand_over(each, detections, dict(stages_ms))
+
+    def _hand_over(self, read: _Read, detections: Detections, stages_ms: dict[str, float]) -> None:
+        frame, statistics = read.frame, self.statistics[read.frame.stream]
+        stages_ms['preprocess'] += read.read_ms
         stages_ms['publish'] = statistics.publish_ms
         detected = self._clock()
         stages_ms['total'] = (detected - frame.arrived_s) * 1e3
         statistics.frames += 1
         statistics.rate.tick()
-        statistics.age_ms = age_ms
-        self._publish(Result(frame.stream, view, pixels, encoding, detections, stages_ms, age_ms))
+        statistics.age_ms = read.age_ms
+        self._publish(
+            Result(frame.stream, read.view, *read.picture, detections, stages_ms, read.age_ms)
+        )
         published = self._clock()
         statistics.publish_ms = (published - detected) * 1e3
         statistics.total_ms.add((published - frame.arrived_s) * 1e3)
+
+    def _fail(self, frame: Frame, error: PerceptionError) -> None:
+        statistics = self.statistics[frame.stream]
+        statistics.errors += 1
+        statistics.last_error = str(error)
+        self._on_error(frame.stream, error)
 
     def _age_ms(self, view: ImageView | CompressedView) -> float:
         stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
         age_ms = (self._now_ns() - stamp_ns) / 1e6
         return age_ms if stamp_ns > 0 and age_ms >= 0 else math.nan
+
+
+def _open(frame: Frame) -> tuple[ImageView | CompressedView, Picture]:
+    """Return the message of a frame, and what the detector takes of it."""
+    if isinstance(frame, DecodedFrame):
+        compressed, pixels = frame.open()
+        return compressed, (pixels, 'bgr8')
+    view = view_image(frame.serialized)
+    return view, (view.pixels, view.encoding)

@@ -35,7 +35,9 @@ from trt_engine.picture import decode_picture
 from trt_inference.detections import Detections
 from trt_inference.engines import find_engine
 from trt_inference.engines import open_engine
-from trt_inference.pipeline import Detector
+from trt_inference.loading import CameraDetector
+from trt_inference.loading import Loaded
+from trt_inference.pipeline import PIPELINES
 from trt_validation.coco import Classes
 from trt_validation.coco import Dataset
 from trt_validation.coco import Precision
@@ -108,7 +110,12 @@ class Report:
 
 
 def measure(
-    detector: Detector, dataset: Dataset, images: Path, classes: Classes, *, quiet: bool = False
+    detector: CameraDetector,
+    dataset: Dataset,
+    images: Path,
+    classes: Classes,
+    *,
+    quiet: bool = False,
 ) -> dict[int, Detections]:
     """Return what a detector sees in each image of a dataset.
 
@@ -169,6 +176,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--images', required=True, type=Path, help='folder of the pictures')
     parser.add_argument('--onnx', type=Path, help="network to measure instead of the card's own")
     parser.add_argument('--backend', choices=PREFERENCES, default='auto', help='what runs it')
+    parser.add_argument(
+        '--pipeline',
+        choices=PIPELINES,
+        default='auto',
+        help='with tensorrt: where pictures are prepared and outputs decoded',
+    )
     parser.add_argument('--store', default='', help='folder of the engines, for tensorrt')
     parser.add_argument(
         '--set',
@@ -210,15 +223,17 @@ def _run(args: argparse.Namespace) -> Report:
     classes = dataset.match(card.classes)
     onnx = resolve_model(card)
     backend = _open(card, onnx, args)
+    loaded = Loaded(card, backend, pipeline=args.pipeline)
     try:
-        detector = Detector(card, backend)
-        detector.thresholds = thresholds
-        found = measure(detector, dataset, args.images, classes, quiet=not sys.stderr.isatty())
+        loaded.detector.thresholds = thresholds
+        found = measure(
+            loaded.detector, dataset, args.images, classes, quiet=not sys.stderr.isatty()
+        )
         return Report(
             card=card.name,
             onnx=str(onnx),
             onnx_sha256=hashlib.sha256(onnx.read_bytes()).hexdigest(),
-            backend=backend.identity,
+            backend=f'{backend.identity}, pipeline {loaded}',
             images=len(found),
             detections=sum(map(len, found.values())),
             thresholds=thresholds,
@@ -226,7 +241,7 @@ def _run(args: argparse.Namespace) -> Report:
             precision=dataset.precision(found, classes),
         )
     finally:
-        backend.close()
+        loaded.close()
 
 
 def _thresholds(card: Card, args: argparse.Namespace) -> Thresholds:

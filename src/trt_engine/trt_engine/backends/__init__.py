@@ -64,6 +64,7 @@ def open_backend(
     plugins: Sequence[str] = (),
     version_compatible: bool = False,
     label: str = '',
+    own_arena: bool = False,
 ) -> Backend:
     """Return a backend with the network loaded.
 
@@ -75,6 +76,7 @@ def open_backend(
         plugins: Plugin libraries that the engine needs.
         version_compatible: Whether the engine was built to be.
         label: What to call the engine in diagnostics; its file is called engine.plan, as all are.
+        own_arena: As for `TensorRtBackend`.
 
     Raises:
         ConfigError: There is no such backend.
@@ -94,6 +96,7 @@ def open_backend(
             plugins=plugins,
             version_compatible=version_compatible,
             label=label,
+            own_arena=own_arena,
         )
     raise ConfigError(f'backend is {name!r}; allowed: tensorrt, onnxruntime')
 

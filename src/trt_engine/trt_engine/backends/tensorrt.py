@@ -1,20 +1,18 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT, or TensorRT-RTX, on the GPU or a DLA core: the one file that runs engines.
+"""TensorRT, or TensorRT-RTX, on the GPU or a DLA core: the one file that loads the library.
 
-Only calls that TensorRT 8.6 to 11 share, each tensor by its name; enum members by theirs, as their
-numbers moved.
+Only calls that TensorRT 8.6 to 11 share, each tensor by its name, enum members by theirs, as their
+numbers moved; what some versions lack is looked up by name, here and in `tensorrt_context`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import ExitStack
 import importlib
 from pathlib import Path
-import re
 from typing import Any
 from typing import Literal
 
@@ -22,9 +20,18 @@ import numpy as np
 
 from trt_engine.backend import Array
 from trt_engine.backend import TensorInfo
-from trt_engine.backends.checks import check_inputs
+from trt_engine.backends.tensorrt_answers import is_foreign
+from trt_engine.backends.tensorrt_answers import REBUILD
+from trt_engine.backends.tensorrt_answers import with_answers
+from trt_engine.backends.tensorrt_context import EngineContext
+from trt_engine.backends.tensorrt_context import LoadedEngine
+from trt_engine.backends.tensorrt_context import Memory
+from trt_engine.backends.tensorrt_hearing import hearing
+from trt_engine.backends.tensorrt_profiles import Profile
+from trt_engine.backends.tensorrt_profiles import Shape
+from trt_engine.build_settings import ShapeRange
+from trt_engine.cuda.arena import Arena
 from trt_engine.cuda.runtime import device_name
-from trt_engine.cuda.runtime import DeviceArray
 from trt_engine.cuda.runtime import Stream
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import EngineMismatchError
@@ -35,12 +42,7 @@ from trt_engine.platform import TENSORRT_MODULES
 Flavour = Literal['tensorrt', 'tensorrt_rtx']
 
 _TITLES: Mapping[str, str] = {'tensorrt': 'TensorRT', 'tensorrt_rtx': 'TensorRT-RTX'}
-_ERROR_LINES = 5
-# what TensorRT logs of an engine that it will never load; other reasons may pass, such as memory
-_FOREIGN = re.compile(
-    'not compatible with this version|Version tag does not match|incompatible device|'
-    'Serialization assertion|[Mm]agic ?[Tt]ag'
-)
+_MIB = 1 << 20
 _DTYPES = {
     'FLOAT': np.float32,
     'HALF': np.float16,
@@ -53,9 +55,9 @@ _DTYPES = {
 
 
 class TensorRtBackend:
-    """An engine with an execution context, a stream, and memory for its inputs and outputs.
+    """A loaded engine, and a context that runs it; more contexts come from `context`.
 
-    Inputs may have any shape of the engine's first optimisation profile, from run to run.
+    Inputs may have any shape that a profile of the engine takes, from run to run.
 
     Args:
         plan: The serialized engine. Loading it runs code that it may contain: take it from the
@@ -65,9 +67,19 @@ class TensorRtBackend:
         plugins: Plugin libraries to load first.
         version_compatible: Whether the engine brings a runtime of its own, for other versions.
         label: What diagnostics call the engine, such as the first digits of its key.
+        stream: The stream of the first context; None: that of the arena, else one of its own.
+        profile: The one profile that the first context uses; None: the first that takes the
+            shapes, from run to run.
+        arena: Memory for intermediate results that other engines share; all run in its stream.
+        own_arena: Have all contexts of this engine share such memory, if `arena` is None; all run
+            in one stream.
+        weight_streaming_mib: How much of the weights stays on the GPU, in MiB; the others are
+            brought there in each run. None: all stay. TensorRT 10.1 or later, and engines that
+            were built for it.
 
     Raises:
-        BackendUnavailableError: The library, cuda-bindings, the GPU or the DLA core is missing.
+        BackendUnavailableError: The library, cuda-bindings, the GPU or the DLA core is missing, or
+            the library is too old for what is asked.
         ModelLoadError: The engine is missing, damaged, of another version or GPU, or has inputs or
             outputs that cannot be served.
     """
@@ -81,28 +93,49 @@ class TensorRtBackend:
         plugins: Sequence[str] = (),
         version_compatible: bool = False,
         label: str = '',
+        stream: Stream | None = None,
+        profile: int | None = None,
+        arena: Arena | None = None,
+        own_arena: bool = False,
+        weight_streaming_mib: int | None = None,
     ) -> None:
-        self._heard: deque[str] = deque(maxlen=_ERROR_LINES)
         self._runtime: Any = None
         self._engine: Any = None
-        self._context: Any = None
+        self._loaded: LoadedEngine | None = None
+        self._contexts: list[EngineContext] = []
         self._resources = ExitStack()
-        self._memory: dict[str, DeviceArray] = {}
         self._library = _import(flavour)
+        self._hearing = hearing(self._library)
         self._identity = f'{_TITLES[flavour]} {self._library.__version__}'
         try:
-            # first, as CUDA says better than TensorRT that there is no GPU or driver
-            self._stream = Stream()
-            self._resources.callback(self._stream.close)
+            if stream is None and arena is None:
+                # first, as CUDA says better than TensorRT that there is no GPU or driver
+                stream = Stream()
+                self._resources.callback(stream.close)
+            if own_arena and arena is None:
+                assert stream is not None
+                arena = Arena(stream)
+                self._resources.callback(arena.close)
             self._identity += f', {device_name()}'
             self._start(flavour, dla_core)
             self._load_plugins(flavour, plugins)
             self._load(plan, version_compatible)
             self._identity += f', {label or plan.name}'
-            self._tensors = tuple(self._describe())
-            # inputs first: from their shapes follow those of the outputs
-            self._changing = [info for info in self._tensors if -1 in info.shape]
-            self._prepare()
+            no_graph = self._stream_weights(weight_streaming_mib)
+            tensors, on_host = self._describe()
+            self._loaded = LoadedEngine(
+                self._library,
+                self._engine,
+                self._identity,
+                self._hearing,
+                tensors,
+                on_host,
+                self._profiles(tensors),
+                arena,
+                no_graph,
+            )
+            self._first = EngineContext(self._loaded, stream=stream, profile=profile)
+            self._contexts.append(self._first)
         except InferenceError as exc:
             self.close()
             raise ModelLoadError(f'{plan}: {exc}') from exc
@@ -123,19 +156,69 @@ class TensorRtBackend:
     @property
     def tensors(self) -> tuple[TensorInfo, ...]:
         """Return every input and output, inputs first."""
-        return self._tensors
+        assert self._loaded is not None
+        return self._loaded.tensors
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Return what each optimisation profile takes: input -> shapes, of inputs that vary."""
+        assert self._loaded is not None
+        return self._loaded.profiles
 
     @property
     def stream(self) -> Stream:
-        """Return the stream that the engine runs in."""
-        return self._stream
+        """Return the stream that the first context runs in."""
+        return self._first.stream
 
     @property
-    def memory(self) -> Mapping[str, DeviceArray]:
-        """Return where each input and output lies, for who fills and reads them on the GPU."""
-        return self._memory
+    def memory(self) -> Mapping[str, Memory]:
+        """Return where each input and output lies, for who fills and reads them on the GPU.
 
-    def prepare(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        Outputs of `varying` are not among them.
+        """
+        return self._first.memory
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """Return the outputs whose shapes follow from values, and are known after a run only."""
+        return self._first.varying
+
+    @property
+    def capturable(self) -> bool:
+        """Return whether nothing is known against recording runs in a CUDA graph."""
+        return not self.no_graph
+
+    @property
+    def no_graph(self) -> str:
+        """Return why runs cannot be recorded in a CUDA graph; '' if nothing is known against it."""
+        return self._first.no_graph
+
+    def context(
+        self,
+        shapes: Mapping[str, Shape] | None = None,
+        *,
+        stream: Stream | None = None,
+        profile: int | None = None,
+    ) -> EngineContext:
+        """Return another context: for another thread, or for a CUDA graph of other shapes.
+
+        Args:
+            shapes: Input -> shape, of at least the inputs whose shapes vary; None: those that the
+                profile was tuned for.
+            stream: Where it runs; None: that of the arena, else one of its own.
+            profile: The one profile that it uses; None: the first that takes the shapes.
+
+        Raises:
+            InferenceError: The engine does not take the shapes, there is not enough memory, or the
+                engine is closed.
+        """
+        if self._loaded is None or self._engine is None:
+            raise InferenceError(f'{self._identity}: context after close; load it again')
+        context = EngineContext(self._loaded, shapes, stream=stream, profile=profile)
+        self._contexts = [*(each for each in self._contexts if not each.closed), context]
+        return context
+
+    def prepare(self, shapes: Mapping[str, Shape]) -> None:
         """Have memory for inputs of these shapes and for what comes of them; it may move.
 
         Args:
@@ -144,12 +227,7 @@ class TensorRtBackend:
         Raises:
             InferenceError: The engine does not take them, or there is not enough memory.
         """
-        self._heard.clear()
-        for info in self._changing:
-            if info.mode == 'input':
-                self._set_shape(info, shapes[info.name])
-            else:
-                self._reserve(info, self._output_shape(info.name))
+        self._first.prepare(shapes)
 
     def enqueue(self) -> None:
         """Put one run into the stream, on what the GPU's memory holds.
@@ -157,34 +235,24 @@ class TensorRtBackend:
         Raises:
             InferenceError: The run failed.
         """
-        self._heard.clear()
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise InferenceError(self._with_reasons(f'{self._identity}: the run failed'))
+        self._first.enqueue()
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run once; the arrays returned are overwritten by the next run.
 
         Raises:
-            InferenceError: An input is missing, unknown or misshapen, or the run failed.
+            InferenceError: An input is missing, unknown or misshapen, the run failed, or another
+                thread is in a run.
         """
-        if self._context is None:
-            raise InferenceError(f'{self._identity}: run after close')
-        check_inputs(self._tensors, inputs, self._identity)
-        self.prepare({name: array.shape for name, array in inputs.items()})
-        for name, array in inputs.items():
-            np.copyto(self._memory[name].host, array)
-            self._memory[name].upload(self._stream)
-        self.enqueue()
-        outputs = {name: each for name, each in self._memory.items() if name not in inputs}
-        for memory in outputs.values():
-            memory.download(self._stream)
-        self._stream.synchronize()
-        return {name: memory.host for name, memory in outputs.items()}
+        return self._first.run(inputs)
 
     def close(self) -> None:
-        """Free everything; a second call does nothing."""
+        """Free everything, contexts too; a second call does nothing."""
+        while self._contexts:
+            self._contexts.pop().close()
         # before the plugins that they are made of, which are among the resources
-        self._context = None
+        if self._loaded is not None:
+            self._loaded.engine = None
         self._engine = None
         self._runtime = None
         self._resources.close()
@@ -192,13 +260,14 @@ class TensorRtBackend:
     # --- loading -------------------------------------------------------------------------------
 
     def _start(self, flavour: Flavour, dla_core: int | None) -> None:
-        self._logger = _make_logger(self._library, self._heard)
+        mark = self._hearing.mark()
         try:
-            self._runtime = self._library.Runtime(self._logger)
+            self._runtime = self._library.Runtime(self._hearing.logger)
         except (TypeError, RuntimeError) as exc:  # pybind's words for a factory that gave nothing
             raise BackendUnavailableError(
-                self._with_reasons(f'{self._identity}: the runtime does not start: {exc}')
+                self._with_reasons(f'{self._identity}: the runtime does not start: {exc}', mark)
             ) from exc
+        self._runtime.error_recorder = self._hearing.recorder
         if dla_core is None:
             return
         cores = self._runtime.num_DLA_cores
@@ -214,14 +283,14 @@ class TensorRtBackend:
 
     def _load_plugins(self, flavour: Flavour, plugins: Sequence[str]) -> None:
         if flavour == 'tensorrt':
-            self._library.init_libnvinfer_plugins(self._logger, '')
+            self._library.init_libnvinfer_plugins(self._hearing.logger, '')
         for path in plugins:
+            mark = self._hearing.mark()
             registry = self._library.get_plugin_registry()
             handle = registry.load_library(path)
             if handle is None:
-                raise ModelLoadError(
-                    self._with_reasons(f'{path}: {self._identity} cannot load this plugin library')
-                )
+                what = f'{path}: {self._identity} cannot load this plugin library'
+                raise ModelLoadError(self._with_reasons(what, mark))
             self._resources.callback(registry.deregister_library, handle)
 
     def _load(self, plan: Path, version_compatible: bool) -> None:
@@ -233,29 +302,58 @@ class TensorRtBackend:
             ) from exc
         if version_compatible:
             self._runtime.engine_host_code_allowed = True
+        mark = self._hearing.mark()
         self._engine = self._runtime.deserialize_cuda_engine(content)
         del content  # on a Jetson it is the memory that the context wants
         if self._engine is None:
-            foreign = any(_FOREIGN.search(line) for line in self._heard)
+            foreign = is_foreign(self._hearing.since(mark))
             kind = EngineMismatchError if foreign else ModelLoadError
             raise kind(
-                self._with_reasons(f'{plan}: {self._identity} cannot load this engine')
-                + '. An engine fits one version of TensorRT and one model of GPU: build it again, '
-                'here (ros2 run trt_builder trt_build --force)'
+                self._with_reasons(
+                    f'{plan}: {self._identity} cannot load this engine',
+                    mark,
+                    f'If nothing else explains it, {REBUILD}',
+                )
             )
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
+        self._engine.error_recorder = self._hearing.recorder
+
+    def _stream_weights(self, budget_mib: int | None) -> str:
+        """Limit the weights on the GPU; return why runs then cannot be recorded, if so."""
+        if budget_mib is None:
+            return ''
+        if not hasattr(type(self._engine), 'weight_streaming_budget_v2'):
+            raise BackendUnavailableError(
+                f'{self._identity}: weight_streaming_mib is {budget_mib}, which needs TensorRT '
+                '10.1 or later; leave it out'
+            )
+        most = self._engine.streamable_weights_size
+        if not most:
             raise ModelLoadError(
-                self._with_reasons(f'{plan}: {self._identity} cannot prepare this engine; is '
-                'there enough memory?')
-            )  # fmt: skip
+                f'{self._identity}: weight_streaming_mib is {budget_mib}, and the engine has no '
+                'weights that can be streamed: it was not built for that; leave it out'
+            )
+        mark = self._hearing.mark()
+        budget = min(budget_mib * _MIB, most)
+        self._engine.weight_streaming_budget_v2 = budget
+        taken = self._engine.weight_streaming_budget_v2
+        if taken != budget:
+            raise ModelLoadError(
+                self._with_reasons(
+                    f'{self._identity}: weight_streaming_mib is {budget_mib}, and TensorRT stays '
+                    f'at {taken / _MIB:.1f} MiB of {most / _MIB:.1f} MiB; ask for another amount',
+                    mark,
+                )
+            )
+        return 'weights are streamed, which TensorRT does from the CPU' if budget < most else ''
 
     # No frame of these keeps the engine in a variable: a traceback would keep it past `close`.
 
-    def _describe(self) -> list[TensorInfo]:
-        count = self._engine.num_io_tensors
-        infos = [self._info(self._engine.get_tensor_name(index)) for index in range(count)]
-        return sorted(infos, key=lambda info: info.mode)  # inputs first; sorting keeps the order
+    def _describe(self) -> tuple[tuple[TensorInfo, ...], frozenset[str]]:
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        infos = [self._info(name) for name in names]
+        on_host = [n for n in names if self._engine.get_tensor_location(n).name == 'HOST']
+        # inputs first; sorting keeps the order
+        return tuple(sorted(infos, key=lambda info: info.mode)), frozenset(on_host)
 
     def _info(self, name: str) -> TensorInfo:
         mode: Literal['input', 'output'] = (
@@ -274,62 +372,22 @@ class TensorRtBackend:
                 f'{what} lies in memory as {layout}, and only LINEAR is served here; leave out '
                 f'build.io.{name}.format in the card'
             )
-        if self._engine.get_tensor_location(name).name == 'HOST':
-            raise ModelLoadError(
-                f'{what} is a shape that TensorRT wants on the CPU, which is not served here; '
-                'make it a constant of the model'
-            )
         shape = tuple(self._engine.get_tensor_shape(name))
         return TensorInfo(name, mode, np.dtype(_DTYPES[dtype]), shape)
 
-    def _prepare(self) -> None:
-        """Reserve memory; where shapes vary, for those that the engine was tuned for."""
-        for info in self._tensors:
-            if info.mode == 'output':
-                self._reserve(info, self._output_shape(info.name))
-            elif -1 in info.shape:
-                _, best, _ = self._engine.get_tensor_profile_shape(info.name, 0)
-                self._set_shape(info, tuple(best))
-            else:
-                self._reserve(info, info.shape)
+    def _profiles(self, tensors: Sequence[TensorInfo]) -> tuple[Profile, ...]:
+        changing = [each.name for each in tensors if each.mode == 'input' and -1 in each.shape]
+        return tuple(
+            {name: self._range(name, number) for name in changing}
+            for number in range(self._engine.num_optimization_profiles)
+        )
 
-    # --- shapes --------------------------------------------------------------------------------
+    def _range(self, name: str, profile: int) -> ShapeRange:
+        low, best, high = self._engine.get_tensor_profile_shape(name, profile)
+        return ShapeRange(tuple(low), tuple(best), tuple(high))
 
-    def _set_shape(self, info: TensorInfo, shape: tuple[int, ...]) -> None:
-        if not self._context.set_input_shape(info.name, shape):
-            low, _, high = self._engine.get_tensor_profile_shape(info.name, 0)
-            raise InferenceError(
-                self._with_reasons(
-                    f'{self._identity}: input {info.name!r} got the shape {list(shape)}, the '
-                    f'engine takes {list(low)} to {list(high)}; widen build.profiles in the card'
-                )
-            )
-        self._reserve(info, shape)
-
-    def _output_shape(self, name: str) -> tuple[int, ...]:
-        shape = tuple(self._context.get_tensor_shape(name))
-        if -1 in shape:
-            raise InferenceError(
-                f'{self._identity}: output {name!r} has the shape {list(shape)}: its size depends '
-                'on the values of the input, which is not served here; export the model without '
-                'NonZero and NMS (the decoder does NMS)'
-            )
-        return shape
-
-    def _reserve(self, info: TensorInfo, shape: tuple[int, ...]) -> None:
-        memory = self._memory.get(info.name)
-        if memory is None:
-            memory = self._memory[info.name] = DeviceArray(shape, info.dtype)
-            self._resources.callback(memory.close)
-        elif memory.host.shape == shape:
-            return
-        else:
-            memory.resize(shape)
-        self._context.set_tensor_address(info.name, memory.pointer)
-
-    def _with_reasons(self, what: str) -> str:
-        reasons = '; '.join(self._heard)
-        return f'{what}; TensorRT says: {reasons}' if reasons else what
+    def _with_reasons(self, what: str, mark: int, otherwise: str = '') -> str:
+        return with_answers(what, self._hearing.since(mark), otherwise)
 
 
 def _import(flavour: Flavour) -> Any:
@@ -347,17 +405,3 @@ def _import(flavour: Flavour) -> Any:
     raise BackendUnavailableError(
         f'{_TITLES[flavour]} cannot be imported ({"; ".join(reasons)}); {hint}'
     )
-
-
-def _make_logger(library: Any, heard: deque[str]) -> Any:
-    class Logger(library.ILogger):  # type: ignore[misc]
-        """Keeps what went wrong: a call that fails returns None or False, and says no more."""
-
-        def __init__(self) -> None:
-            library.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity.name in ('ERROR', 'INTERNAL_ERROR'):
-                heard.append(message.strip())
-
-    return Logger()

@@ -239,6 +239,11 @@ class DetectionsPlan:
         Raises:
             InferenceError: CUDA refused them.
         """
+        self.decode(stream)
+        self.download(stream)
+
+    def decode(self, stream: Stream) -> None:
+        """Put the kernels into a stream; see `enqueue`."""
         status_bytes = ctypes.sizeof(_Status)
         call('cudaMemsetAsync', self._result.pointer, 0, status_bytes, stream.handle)
         for kernel, given in self._levels:
@@ -248,6 +253,9 @@ class DetectionsPlan:
         if self._given.suppress:
             self._overlaps.launch(stream, (_WORDS, _WORDS, 1), (64, 1, 1), self._given)
         self._finish.launch(stream, (1, 1, 1), (_PLACES, 1, 1), self._given)
+
+    def download(self, stream: Stream) -> None:
+        """Put the copy back into a stream; see `enqueue`."""
         self._result.download(stream)
 
     def read(self) -> tuple[Array, Array, Array]:

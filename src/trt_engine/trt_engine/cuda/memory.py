@@ -189,11 +189,13 @@ class Event:
 
     Args:
         spin: Whether to wait busily, some microseconds faster; else the thread sleeps.
+        timing: Whether to note when it is reached, for `since`.
     """
 
-    def __init__(self, *, spin: bool = False) -> None:
+    def __init__(self, *, spin: bool = False, timing: bool = False) -> None:
         library = bindings('cuda')
-        flags = library.cudaEventDisableTiming | (0 if spin else library.cudaEventBlockingSync)
+        flags = 0 if spin else library.cudaEventBlockingSync
+        flags |= 0 if timing else library.cudaEventDisableTiming
         self._event: Any = call('cudaEventCreateWithFlags', flags)
 
     def record(self, stream: Stream) -> None:
@@ -207,6 +209,11 @@ class Event:
             InferenceError: Something before it failed.
         """
         call('cudaEventSynchronize', self._event)
+
+    def since(self, earlier: Event) -> float:
+        """Return the ms from one event to this; both are for timing, and have been reached."""
+        elapsed_ms: float = call('cudaEventElapsedTime', earlier._event, self._event)
+        return elapsed_ms
 
     def close(self) -> None:
         """Destroy the event; a second call does nothing."""

@@ -23,12 +23,14 @@ from trt_engine.cuda.runtime import Stream
 from trt_engine.encodings import Encoding
 from trt_engine.encodings import find_encoding
 from trt_engine.errors import ImageError
+from trt_engine.errors import InferenceError
 from trt_engine.preprocess import fit
 from trt_engine.preprocess import Geometry
 from trt_engine.preprocess import level_table
 from trt_engine.preprocess import measure
 
 _BLOCK = (32, 8, 1)
+_MOST_ROWS = 0.9  # of an image, of which a choice is worth while
 _ONE = 2048  # weights are parts of this, as OpenCV's are
 _ELEMENTS = {1: 'unsigned char', 2: 'unsigned short', 4: 'unsigned int'}
 
@@ -54,6 +56,7 @@ class _Frame(ctypes.Structure):
         ('rows', ctypes.c_void_p),
         ('levels', ctypes.c_void_p),
         ('tensor', ctypes.c_void_p),
+        ('size', ctypes.c_void_p),
         ('step', ctypes.c_int),
         ('chroma', ctypes.c_int),
         ('width', ctypes.c_int),
@@ -79,6 +82,8 @@ class FramePlan:
 
     Attributes:
         geometry: Where they lie in the network input.
+        pointer: Where on the GPU the image lies.
+        staged_bytes: What of each image is brought to the GPU: the rows that the kernel reads.
     """
 
     def __init__(
@@ -90,6 +95,9 @@ class FramePlan:
         tensor: int,
         pixels: Array,
         encoding: str,
+        *,
+        size: int | None = None,
+        resident: bool = False,
     ) -> None:
         """Take the memory.
 
@@ -101,6 +109,10 @@ class FramePlan:
             tensor: Address of the network input on the GPU.
             pixels: One of the images, as `trt_engine.preprocess.Preprocessor` takes them.
             encoding: One of `trt_engine.encodings.ENCODINGS`.
+            size: Address on the GPU of the input that takes width and height of the image, two
+                int64; None where the network has none.
+            resident: Images come to be on the GPU by other means, such as a decoder that runs
+                there: whole, at `pointer`, rows without gaps. Nothing is staged or copied.
 
         Raises:
             ImageError: The image cannot be read as what it says it is.
@@ -118,14 +130,28 @@ class FramePlan:
         self._kernel = kernels.load(
             'preprocess', FORMAT=form, ELEMENT=_ELEMENTS[np.dtype(spec.dtype).itemsize]
         )
-        self._frame = Exchange(memory, pixels.nbytes)
-        self._pixels = self._frame.host.view(pixels.dtype).reshape(pixels.shape)
+        down = _taps(height, place[1], at_edges_alone=False)
+        self._rows = _rows_read(down, rows, form)
         step = pixels.nbytes // pixels.shape[0]
-        contents = [
-            _taps(width, place[0], at_edges_alone=True),
-            _taps(height, place[1], at_edges_alone=False),
-            level_table(spec),
-        ]
+        chroma = rows * step
+        shape = pixels.shape
+        if resident or (self._rows is not None and len(self._rows) > _MOST_ROWS * len(pixels)):
+            self._rows = None
+        if self._rows is not None:
+            down[:, :2] = np.searchsorted(self._rows, down[:, :2])
+            chroma = int(np.searchsorted(self._rows, rows)) * step
+            shape = (len(self._rows), *shape[1:])
+        self.staged_bytes = 0 if resident else shape[0] * step
+        self._frame = None if resident else Exchange(memory, self.staged_bytes)
+        self.pointer: int = (
+            memory.take('device', pixels.nbytes).address
+            if self._frame is None
+            else self._frame.pointer
+        )
+        self._pixels: Array | None = (
+            None if self._frame is None else self._frame.host.view(pixels.dtype).reshape(shape)
+        )
+        contents = [_taps(width, place[0], at_edges_alone=True), down, level_table(spec)]
         tables = Exchange(memory, sum(each.nbytes for each in contents))
         pointers = []
         begin = 0
@@ -137,11 +163,12 @@ class FramePlan:
 
         planar = spec.layout == 'nchw'
         self._given = _Frame(
-            self._frame.pointer,
+            self.pointer,
             *pointers,
             tensor,
+            size,
             step=step,
-            chroma=rows * step,
+            chroma=chroma,
             width=width,
             height=height,
             pixel_bytes=described.channels * described.sample_bytes,
@@ -161,8 +188,20 @@ class FramePlan:
         self._grid = (-(-spec.width // _BLOCK[0]), -(-spec.height // _BLOCK[1]), 1)
 
     def stage(self, pixels: Array) -> None:
-        """Bring an image to where the GPU takes it from; none that it took may be under way."""
-        np.copyto(self._pixels, pixels)
+        """Bring an image to where the GPU takes it from; none that it took may be under way.
+
+        Raises:
+            InferenceError: Images of this plan come to be on the GPU by other means.
+        """
+        if self._pixels is None:
+            raise InferenceError(
+                'an image was staged for a plan whose images are put on the GPU by others; put it '
+                "at the plan's pointer, or make the plan without resident"
+            )
+        if self._rows is None:
+            np.copyto(self._pixels, pixels)
+        else:
+            np.take(pixels, self._rows, axis=0, out=self._pixels, mode='clip')
 
     def enqueue(self, stream: Stream) -> None:
         """Put copy and kernel into a stream.
@@ -170,7 +209,16 @@ class FramePlan:
         Raises:
             InferenceError: CUDA refused them.
         """
-        self._frame.upload(stream)
+        self.upload(stream)
+        self.convert(stream)
+
+    def upload(self, stream: Stream) -> None:
+        """Put the copy into a stream; see `enqueue`."""
+        if self._frame is not None:
+            self._frame.upload(stream)
+
+    def convert(self, stream: Stream) -> None:
+        """Put the kernel into a stream; see `enqueue`."""
         self._kernel.launch(stream, self._grid, _BLOCK, self._given)
 
 
@@ -181,6 +229,21 @@ def _find_format(encoding: Encoding, pixels: Array) -> tuple[str, tuple[int, int
         high = 1 if pixels.dtype.str[0] == '<' else 0
         return 'PACKED', (high, high, high)
     return 'PACKED', encoding.rgb
+
+
+def _rows_read(down: Array, rows: int, form: str) -> Array | None:
+    """Return which rows of the bytes the kernel reads, ascending; None where it may be any.
+
+    Bilinear sampling reads two rows for each row of the network, which of a large image are few:
+    the others need not be brought to the GPU.
+    """
+    if form == 'BAYER':  # the colours of a pixel are in the rows around it
+        return None
+    read = np.unique(down[:, :2])
+    if form != 'YUV420':
+        return read
+    pairs = np.unique(read // 2)  # whole, so that a row still finds its colours at half its place
+    return np.concatenate([np.stack([pairs * 2, pairs * 2 + 1], axis=1).reshape(-1), rows + pairs])
 
 
 def _taps(size: int, fitted: int, *, at_edges_alone: bool) -> Array:

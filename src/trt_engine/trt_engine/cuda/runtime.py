@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +19,7 @@ from trt_engine.errors import InferenceError
 _LIBRARIES = {'cuda': ('runtime', 'cudart'), 'nvrtc': ('nvrtc', 'nvrtc'), 'cu': ('driver', 'cuda')}
 
 
+@cache  # looking a module up takes longer than most calls
 def bindings(prefix: str) -> Any:
     """Return the bindings whose functions begin with cuda (runtime), cu (driver) or nvrtc.
 
@@ -44,7 +46,7 @@ def call(function: str, *arguments: Any) -> Any:
         BackendUnavailableError: cuda-bindings is missing, or there is no device or driver for it.
         InferenceError: The call failed.
     """
-    prefix = next(each for each in _LIBRARIES if function.startswith(each))
+    prefix = _prefix(function)
     library = bindings(prefix)
     run: Callable[..., tuple[Any, ...]] = getattr(library, function)
     try:
@@ -60,6 +62,11 @@ def call(function: str, *arguments: Any) -> Any:
         )
         raise kind(f'{function} failed with {name}: {text}')
     return values[0] if len(values) == 1 else tuple(values)
+
+
+@cache
+def _prefix(function: str) -> str:
+    return next(each for each in _LIBRARIES if function.startswith(each))
 
 
 def _describe(library: Any, prefix: str, status: Any) -> tuple[str, str]:

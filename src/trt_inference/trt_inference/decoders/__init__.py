@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import cast
 from typing import Protocol
+from typing import runtime_checkable
 
 from trt_engine.backend import Array
 from trt_engine.card import Card
@@ -45,6 +46,11 @@ class Decoder(Protocol):
         Raises:
             DecodeError: The outputs do not have the form that the card's head promises.
         """
+
+
+@runtime_checkable
+class GpuDecoder(Protocol):
+    """A decoder whose work the GPU can do, from what it says of the outputs."""
 
     def readouts(self, outputs: Mapping[str, Array]) -> tuple[Readout, ...]:
         """Return where in the outputs candidates are, level by level, for decoding on the GPU.

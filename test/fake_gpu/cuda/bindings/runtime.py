@@ -71,7 +71,7 @@ allocations: dict[int, np.ndarray] = {}
 pinned: dict[int, np.ndarray] = {}
 streams: dict[int, list[Work]] = {}
 events: dict[int, int | None] = {}
-reached: dict[int, float] = {}
+reached_s: dict[int, float] = {}
 graphs: dict[int, list[Work]] = {}
 calls: list[str] = []
 _mapped: set[int] = set()
@@ -300,6 +300,8 @@ def cudaEventCreateWithFlags(flags):
         return _status(), None
     handle = next(_handles)
     events[handle] = None
+    if not flags & cudaEventDisableTiming:
+        reached_s[handle] = 0.0
     return _status(), handle
 
 
@@ -307,23 +309,20 @@ def cudaEventRecord(event, stream):
     if event not in events or stream not in streams:
         return (cudaError_t.cudaErrorInvalidResourceHandle,)
     events[event] = stream
-    if stream not in _captures:  # there it only says what waits for what
-        enqueue(stream, lambda: reached.__setitem__(event, time.perf_counter()))
+    if event in reached_s:
+        enqueue(stream, lambda: reached_s.__setitem__(event, time.perf_counter()))
     return (_status(),)
 
 
 def cudaEventRecordWithFlags(event, stream, flags):
-    assert flags == cudaEventRecordExternal
-    if stream not in _captures:
-        return cudaEventRecord(event, stream)
-    enqueue(stream, lambda: reached.__setitem__(event, time.perf_counter()))
-    return (_status(),)
+    assert flags == cudaEventRecordExternal  # else a recording notes only what waits for what
+    return cudaEventRecord(event, stream)
 
 
-def cudaEventElapsedTime(start, end):
-    if start not in reached or end not in reached:
+def cudaEventElapsedTime(begin, end):
+    if begin not in reached_s or end not in reached_s:
         return cudaError_t.cudaErrorInvalidResourceHandle, None
-    return _status(), (reached[end] - reached[start]) * 1e3
+    return _status(), (reached_s[end] - reached_s[begin]) * 1e3
 
 
 def cudaEventSynchronize(event):
@@ -337,7 +336,7 @@ def cudaEventDestroy(event):
     if event not in events:
         return (cudaError_t.cudaErrorInvalidResourceHandle,)
     del events[event]
-    reached.pop(event, None)
+    reached_s.pop(event, None)
     return (_status(),)
 
 

@@ -27,11 +27,12 @@ struct Tap {
 struct Frame {
     const unsigned char* pixels;
     const Tap* columns;       // [fitted_width]
-    const Tap* rows;          // [fitted_height]
+    const Tap* rows;          // [fitted_height]; counted among the rows that were brought here
     const ELEMENT* levels;    // [3][256]: what the network takes for each value of a channel
     ELEMENT* tensor;
+    long long* size;          // takes width and height of the camera image; may be null
     int step;                 // bytes from one camera row to the next
-    int chroma;               // YUV420: bytes from the first row to the first of the colours
+    int chroma;               // YUV420: bytes from the first row here to the first of the colours
     int width, height;        // of the camera image
     int pixel_bytes;          // PACKED: bytes from one pixel to the next
     int at[3];                // PACKED: byte of red, green, blue; YUV: of y, u, v; BAYER: column
@@ -110,6 +111,10 @@ extern "C" __global__ void preprocess(const Frame frame)
     const int x = blockIdx.x * blockDim.x + threadIdx.x;
     const int y = blockIdx.y * blockDim.y + threadIdx.y;
     if (x >= frame.tensor_width || y >= frame.tensor_height) return;
+    if (x == 0 && y == 0 && frame.size) {
+        frame.size[0] = frame.width;
+        frame.size[1] = frame.height;
+    }
 
     int rgb[3] = {frame.border, frame.border, frame.border};
     const int column = x - frame.left;
