@@ -14,10 +14,11 @@ from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Graph
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.memory import Pool
-from trt_engine.cuda.pillars import PillarGrid
+from trt_engine.cuda.pillar_targets import PillarGrid
+from trt_engine.cuda.pillar_targets import PillarRows
 from trt_engine.cuda.pillars import PillarPlan
-from trt_engine.cuda.pillars import PillarRows
 from trt_engine.cuda.runtime import Stream
+from trt_engine.cuda.scatter import ScatterPlan
 from trt_engine.errors import PointsError
 from trt_engine.lidar_card import PointsInput
 from trt_engine.pillars import BirdsEye
@@ -92,10 +93,11 @@ class Machine:
         return plan.read()
 
     def rows(self, spec, dtype='float32'):
-        """Return a target, and what reads its three tensors."""
+        """Return a target, and what reads its four tensors."""
         shapes = {
             'tensor': ((spec.max_voxels, spec.max_points, spec.feature_size), dtype),
             'places': ((spec.max_voxels, 4), 'int32'),
+            'sizes': ((spec.max_voxels,), 'int32'),
             'number': ((1,), 'int32'),
         }
         at = {name: self.take(*each) for name, each in shapes.items()}
@@ -135,11 +137,13 @@ def machine(device, tmp_path):
 
 
 def check_rows(spec, read, pillars):
-    tensor, places, number = read()
+    tensor, places, sizes, number = read()
     np.testing.assert_array_equal(tensor, PaddedPillars(spec)(pillars))
     wanted = np.zeros_like(places)
     wanted[: len(pillars)] = pillars.places(spec.grid[0])
     np.testing.assert_array_equal(places, wanted)
+    assert sizes[: len(pillars)].tolist() == pillars.sizes.tolist()
+    assert not sizes[len(pillars) :].any()
     assert number.tolist() == [len(pillars)]
 
 
@@ -188,6 +192,28 @@ def test_a_padded_row_counts_with_the_bias_and_a_full_pillar_has_none(machine):
     for cloud, value in ((one, 0.5), (np.repeat(one, 3, axis=0), 0.0)):
         machine.run(plan, PointRecords.of(cloud))
         assert machine.device.read(tensor, (3, 4), 'float32')[1, 0] == value
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_what_an_encoder_made_of_pillars_is_laid_out_as_on_the_cpu(machine, dtype):
+    rows, _ = machine.rows(ROAD)
+    plan = machine.plan(rows, PointRecords.of(points()), 4000)
+    columns, lines = ROAD.grid
+    shape = (1, CHANNELS, lines, columns)
+    features, grid = machine.take((ROAD.max_voxels, CHANNELS), dtype), machine.take(shape, dtype)
+    scatter = ScatterPlan(
+        machine.kernels, machine.memory, machine.stream, rows, features, grid, CHANNELS, dtype
+    )
+    birds_eye = BirdsEye(ROAD, CHANNELS)
+    for part in (cloud_of(1), cloud_of(2)[:300], points(), cloud_of(3)[:700]):
+        made = np.random.default_rng(4).normal(size=(ROAD.max_voxels, CHANNELS)).astype(dtype)
+        machine.device.write(features, made)
+        machine.run(plan, PointRecords.of(part))
+        scatter.enqueue(machine.stream)
+        machine.stream.synchronize()
+        pillars = Pillarizer(ROAD)(measured(part))
+        expected = birds_eye(made[: len(pillars)], pillars.cells)
+        np.testing.assert_array_equal(machine.device.read(grid, shape, dtype), expected)
 
 
 def test_half_precision_is_rounded_as_numpy_does(machine):
@@ -247,7 +273,7 @@ def test_lower_edges_are_inside_and_upper_edges_outside(machine, point, cell):
     target, read = machine.rows(SMALL)
     cloud = PointRecords.of(points((*point, 0.5)))
     counts, dropped = machine.run(machine.plan(target, cloud, 1), cloud)
-    _, places, number = read()
+    _, places, _, number = read()
     assert dropped == (not np.isfinite(point).all())
     assert counts.outside + dropped == (cell is None)
     assert number.tolist() == [cell is not None]

@@ -41,6 +41,7 @@ VARIANTS = {
     'detections': [()],
     'detections3d': [()],
     'overlaps3d': [()],
+    'scatter': [('-DELEMENT=unsigned short',), ('-DELEMENT=unsigned int',)],
     'pillars': [
         (f'-DNUMBERS={numbers}', f'-DMAX_POINTS={most}', f'-DFORM={form}')
         for numbers, most, form in (

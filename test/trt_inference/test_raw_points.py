@@ -12,8 +12,8 @@ import pytest
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.memory import Pool
+from trt_engine.cuda.pillar_targets import PillarRows
 from trt_engine.cuda.pillars import PillarPlan
-from trt_engine.cuda.pillars import PillarRows
 from trt_engine.cuda.runtime import Stream
 from trt_engine.lidar_card import PointsInput
 from trt_engine.pillars import PaddedPillars

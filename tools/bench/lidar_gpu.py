@@ -36,7 +36,7 @@ from trt_engine.cuda.kernel import Size
 from trt_engine.cuda.memory import Graph
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.memory import Pool
-from trt_engine.cuda.pillars import PillarGrid
+from trt_engine.cuda.pillar_targets import PillarGrid
 from trt_engine.cuda.pillars import PillarPlan
 from trt_engine.cuda.runtime import bindings
 from trt_engine.cuda.runtime import call

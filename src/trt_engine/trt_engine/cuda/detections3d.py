@@ -198,10 +198,18 @@ class DetectionsPlan3d:
         Raises:
             InferenceError: CUDA refused them.
         """
+        self.decode(stream)
+        self.download(stream)
+
+    def decode(self, stream: Stream) -> None:
+        """Put the kernels into a stream; see `enqueue`."""
         status_bytes = ctypes.sizeof(_Status)
         call('cudaMemsetAsync', self._result.pointer, 0, status_bytes, stream.handle)
         for kernel, blocks, threads, given in self._steps:
             kernel.launch(stream, blocks, (threads, 1, 1), given)
+
+    def download(self, stream: Stream) -> None:
+        """Put the copy back into a stream; see `enqueue`."""
         self._result.download(stream)
 
     def read(self) -> tuple[Array, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 import ctypes
-from typing import Literal
 
 import numpy as np
 
@@ -18,16 +17,15 @@ from trt_engine.backend import Array
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Exchange
 from trt_engine.cuda.memory import Lease
+from trt_engine.cuda.pillar_targets import PillarGrid
+from trt_engine.cuda.pillar_targets import PillarRows
 from trt_engine.cuda.runtime import call
 from trt_engine.cuda.runtime import Stream
 from trt_engine.errors import PointsError
-from trt_engine.lidar_card import PointsInput
 from trt_engine.pillars import MAX_POINTS
 from trt_engine.pillars import PillarCounts
 from trt_engine.point_records import PointLayout
 from trt_engine.point_records import PointRecords
-
-Element = Literal['float32', 'float16']
 
 # As in pillars.cu.
 _THREADS = 256
@@ -51,12 +49,6 @@ class _Status(ctypes.Structure):
     )
 
 
-class _Filled(ctypes.Structure):
-    """As in pillars.cu."""
-
-    _fields_ = (('count', ctypes.c_uint), ('before', ctypes.c_uint))
-
-
 class _Cloud(ctypes.Structure):
     """As in pillars.cu."""
 
@@ -77,6 +69,7 @@ class _Cloud(ctypes.Structure):
         ('weight', ctypes.c_void_p),
         ('bias', ctypes.c_void_p),
         ('places', ctypes.c_void_p),
+        ('kept', ctypes.c_void_p),
         ('number', ctypes.c_void_p),
         ('step', ctypes.c_int),
         ('at', ctypes.c_int * 6),
@@ -92,116 +85,6 @@ class _Cloud(ctypes.Structure):
         ('channels', ctypes.c_int),
         ('half', ctypes.c_int),
     )
-
-
-class PillarTarget:
-    """A network input that pillars go into, and what of it is filled.
-
-    Several plans may fill one, in turns; nothing else may write there.
-    """
-
-    kernel: str
-
-    def __init__(
-        self,
-        memory: Lease,
-        stream: Stream,
-        spec: PointsInput,
-        tensor: int,
-        numbers: int,
-        dtype: Element,
-    ) -> None:
-        self.spec = spec
-        self.dtype = dtype
-        filled = memory.take('device', ctypes.sizeof(_Filled)).address
-        self.given: dict[str, int | None] = {
-            'filled': filled,
-            'cells': memory.take('device', spec.max_voxels * 4).address,
-            'tensor': tensor,
-        }
-        size = numbers * np.dtype(dtype).itemsize
-        call('cudaMemsetAsync', filled, 0, ctypes.sizeof(_Filled), stream.handle)
-        call('cudaMemsetAsync', tensor, 0, size, stream.handle)
-
-
-class PillarGrid(PillarTarget):
-    """The bird's-eye grid, filled by the pillar network; as `trt_engine.pillars.BirdsEye`."""
-
-    kernel = 'encode'
-
-    def __init__(
-        self,
-        memory: Lease,
-        stream: Stream,
-        spec: PointsInput,
-        tensor: int,
-        weight: Array,
-        bias: Array,
-        dtype: Element = 'float32',
-    ) -> None:
-        """Empty the grid.
-
-        Args:
-            memory: Where the memory comes from.
-            stream: Used to bring the weights to the GPU.
-            spec: What the card says of the points.
-            tensor: Address on the GPU of the grid, [1, C, rows, columns].
-            weight: (feature_size, C) float32 of the pillar network, normalisation folded in.
-            bias: (C,) float32.
-            dtype: Of the grid; the pillar network runs in float32 in any case.
-
-        Raises:
-            BackendError: Memory is short.
-        """
-        columns, rows = spec.grid
-        super().__init__(memory, stream, spec, tensor, len(bias) * rows * columns, dtype)
-        self.channels = len(bias)
-        content = np.concatenate((weight.reshape(-1), bias)).astype(np.float32)
-        exchange = Exchange(memory, content.nbytes)
-        exchange.host[:] = content.view(np.uint8)
-        exchange.upload(stream)
-        self.given |= {'weight': exchange.pointer, 'bias': exchange.pointer + weight.size * 4}
-
-
-class PillarRows(PillarTarget):
-    """Pillars for a network that takes them itself; as `trt_engine.pillars.PaddedPillars`."""
-
-    kernel = 'pad'
-    channels = 0
-
-    def __init__(
-        self,
-        memory: Lease,
-        stream: Stream,
-        spec: PointsInput,
-        tensor: int,
-        *,
-        places: int | None = None,
-        number: int | None = None,
-        dtype: Element = 'float32',
-    ) -> None:
-        """Empty the tensors.
-
-        Args:
-            memory: Where the memory comes from.
-            stream: Used to empty them.
-            spec: What the card says of the points.
-            tensor: Address on the GPU of [max_voxels, max_points, feature_size]; rows without a
-                point are zero.
-            places: Address of [max_voxels, 4] int32, where the network wants them: batch, z, row,
-                column; zero beyond the last pillar.
-            number: Address of an int32, where the network wants the number of pillars.
-            dtype: Of `tensor`.
-
-        Raises:
-            BackendError: Memory is short.
-        """
-        numbers = spec.max_voxels * spec.max_points * spec.feature_size
-        super().__init__(memory, stream, spec, tensor, numbers, dtype)
-        self.given |= {'places': places, 'number': number}
-        for address, size in ((places, spec.max_voxels * 16), (number, 4)):
-            if address is not None:
-                call('cudaMemsetAsync', address, 0, size, stream.handle)
 
 
 class PillarPlan:
@@ -331,11 +214,19 @@ class PillarPlan:
         Raises:
             InferenceError: CUDA refused them.
         """
+        self.convert(stream)
+        self.download(stream)
+
+    def convert(self, stream: Stream) -> None:
+        """Put the kernels into a stream; see `enqueue`."""
         given = self._given
         call('cudaMemsetAsync', given.status, 0, ctypes.sizeof(_Status), stream.handle)
         call('cudaMemsetAsync', given.table, 0, self._table_bytes, stream.handle)
         for kernel, blocks, threads in self._work:
             kernel.launch(stream, (blocks, 1, 1), (threads, 1, 1), given)
+
+    def download(self, stream: Stream) -> None:
+        """Put the copy of the counts back into a stream; see `enqueue`."""
         self._counts.download(stream)
 
     def read(self) -> tuple[PillarCounts, int]:

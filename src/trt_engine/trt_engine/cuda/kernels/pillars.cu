@@ -66,6 +66,7 @@ struct Cloud {
     const float* weight;            // encode: [FEATURES][channels]
     const float* bias;              // encode: [channels]
     int4* places;                   // pad: [max_voxels] batch, z, row, column; or null
+    int* kept;                      // pad: [max_voxels], points of each; or null
     int* number;                    // pad: how many pillars there are; or null
     int step;
     int at[6];                      // byte of each number in a record, or -1 for its constant
@@ -385,10 +386,9 @@ extern "C" __global__ void pad(const Cloud c)
             const size_t first = ((size_t)pillar * MAX_POINTS + i) * FEATURES;
             for (int j = 0; j < FEATURES; ++j) store(c, first + j, features[j]);
         }
-        if (threadIdx.x == 0 && c.places) {
-            const int row = cell / c.columns, column = cell % c.columns;
-            c.places[pillar] = {0, 0, row, column};
-        }
+        const int row = cell / c.columns, column = cell % c.columns;
+        if (threadIdx.x == 0 && c.places) c.places[pillar] = {0, 0, row, column};
+        if (threadIdx.x == 0 && c.kept) c.kept[pillar] = kept;
     }
     if (blockIdx.x == 0 && threadIdx.x == 0 && c.number) *c.number = count;
 }
