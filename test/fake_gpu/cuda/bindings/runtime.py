@@ -63,6 +63,7 @@ cudaHostAllocDefault = 0
 cudaHostAllocMapped = 2
 cudaEventBlockingSync = 1
 cudaEventDisableTiming = 2
+cudaEventRecordExternal = 1
 
 Work = Callable[[], None]
 
@@ -311,6 +312,11 @@ def cudaEventRecord(event, stream):
     if event in reached_s:
         enqueue(stream, lambda: reached_s.__setitem__(event, time.perf_counter()))
     return (_status(),)
+
+
+def cudaEventRecordWithFlags(event, stream, flags):
+    assert flags == cudaEventRecordExternal  # else a recording notes only what waits for what
+    return cudaEventRecord(event, stream)
 
 
 def cudaEventElapsedTime(begin, end):
