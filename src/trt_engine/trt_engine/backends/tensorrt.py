@@ -26,6 +26,7 @@ from trt_engine.backends.tensorrt_answers import with_answers
 from trt_engine.backends.tensorrt_context import EngineContext
 from trt_engine.backends.tensorrt_context import LoadedEngine
 from trt_engine.backends.tensorrt_context import Memory
+from trt_engine.backends.tensorrt_context import scratch_bytes
 from trt_engine.backends.tensorrt_hearing import hearing
 from trt_engine.backends.tensorrt_profiles import Profile
 from trt_engine.backends.tensorrt_profiles import Shape
@@ -179,6 +180,16 @@ class TensorRtBackend:
         return self._first.memory
 
     @property
+    def plan_bytes(self) -> int:
+        """Return the size of the serialized engine, which holds weights and kernels."""
+        return self._plan_bytes
+
+    @property
+    def activation_bytes(self) -> int:
+        """Return what a context takes for intermediate results, scratch of kernels included."""
+        return scratch_bytes(self._engine)
+
+    @property
     def varying(self) -> tuple[str, ...]:
         """Return the outputs whose shapes follow from values, and are known after a run only."""
         return self._first.varying
@@ -302,6 +313,7 @@ class TensorRtBackend:
             ) from exc
         if version_compatible:
             self._runtime.engine_host_code_allowed = True
+        self._plan_bytes = len(content)
         mark = self._hearing.mark()
         self._engine = self._runtime.deserialize_cuda_engine(content)
         del content  # on a Jetson it is the memory that the context wants

@@ -32,6 +32,7 @@ from trt_engine.preprocess import measure
 _BLOCK = (32, 8, 1)
 _MOST_ROWS = 0.9  # of an image, of which a choice is worth while
 _ONE = 2048  # weights are parts of this, as OpenCV's are
+_TAP_BYTES = 16  # of each fitted row and column, as _taps makes them
 _ELEMENTS = {1: 'unsigned char', 2: 'unsigned short', 4: 'unsigned int'}
 
 # For each conversion: the kernel's format, and where in it the colours are, as its `at` says.
@@ -220,6 +221,22 @@ class FramePlan:
     def convert(self, stream: Stream) -> None:
         """Put the kernel into a stream; see `enqueue`."""
         self._kernel.launch(stream, self._grid, _BLOCK, self._given)
+
+
+def exchange_bytes(spec: ImageInput, pixels: Array, encoding: str) -> tuple[int, int]:
+    """Return the sizes of what a `FramePlan` takes on both sides: an image, and its tables.
+
+    Args:
+        spec: As for `FramePlan`, likewise those that follow.
+        pixels: Only its shape and type count.
+        encoding: One of `trt_engine.encodings.ENCODINGS`.
+
+    Raises:
+        ImageError: The image cannot be read as what it says it is.
+    """
+    _, width, height = measure(pixels, encoding)
+    fitted_width, fitted_height, _, _ = fit(width, height, spec)
+    return pixels.nbytes, _TAP_BYTES * (fitted_width + fitted_height) + level_table(spec).nbytes
 
 
 def _find_format(encoding: Encoding, pixels: Array) -> tuple[str, tuple[int, int, int]]:

@@ -1,0 +1,228 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the cameras of a node take of memory on the GPU path, and whether all of it fits here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trt_engine.backend import Array
+from trt_engine.card import Card
+from trt_engine.card import Thresholds
+from trt_engine.cuda.detections import plan_bytes
+from trt_engine.cuda.memory import block_bytes
+from trt_engine.cuda.preprocess import exchange_bytes
+from trt_engine.cuda.runtime import attribute
+from trt_engine.cuda.runtime import device_memory
+from trt_engine.encodings import find_encoding
+from trt_engine.encodings import find_layout
+from trt_engine.errors import ImageError
+from trt_engine.health import Health
+from trt_engine.health import Level
+from trt_engine.memory import MIB
+from trt_engine.memory import read_memory
+from trt_engine.memory_budget import ASSUMED
+from trt_engine.memory_budget import Assumptions
+from trt_engine.memory_budget import Basis
+from trt_engine.memory_budget import Budget
+from trt_engine.memory_budget import Part
+from trt_engine.memory_budget import process_parts
+from trt_engine.memory_budget import Room
+from trt_engine.memory_budget import Side
+from trt_engine.network_memory import NetworkMemory
+from trt_engine.preprocess import as_taken
+from trt_inference.decoders import open_decoder
+
+JPEG = 'jpeg'  # of CompressedImage; decoded to bgr8
+_MESSAGES = 3  # that arrives, that waits as the newest, and that is looked at
+_LEVELS = {'ok': Level.OK, 'warning': Level.WARN, 'refused': Level.ERROR}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The images of one camera.
+
+    Attributes:
+        width: Pixels of a row.
+        height: Rows.
+        encoding: One of `trt_engine.encodings.ENCODINGS`, or jpeg.
+        assumed: Whether no image has come yet to tell.
+    """
+
+    width: int
+    height: int
+    encoding: str
+    assumed: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an encoding that is not read.
+
+        Raises:
+            ImageError: It is not.
+        """
+        if not (self.width > 0 and self.height > 0):
+            raise ImageError(f'an image of {self.width}x{self.height}; wanted at least 1x1')
+        if self.encoding != JPEG:
+            find_encoding(self.encoding)
+
+    def __str__(self) -> str:
+        """Return size and encoding, as the command `plan` takes them."""
+        return f'{self.width}x{self.height}:{self.encoding}'
+
+    def pixels(self) -> Array:
+        """Return an array as `Preprocessor` takes them, whose content is not written."""
+        name = 'bgr8' if self.encoding == JPEG else self.encoding
+        encoding = find_encoding(name)
+        row = self.width * encoding.channels * encoding.sample_bytes
+        layout = find_layout(
+            name, width=self.width, height=self.height, step=row,
+            size=row * encoding.rows(self.height), big_endian=False,
+        )  # fmt: skip
+        return np.empty(layout.shape, layout.sample)
+
+
+UNSEEN = Frames(1920, 1080, 'bgr8', assumed=True)
+
+
+def camera_parts(
+    card: Card,
+    network: NetworkMemory,
+    camera: str,
+    frames: Frames,
+    *,
+    mapped: bool,
+    thresholds: Thresholds | None = None,
+    staged: bool = False,
+    in_flight: int = 1,
+) -> tuple[Part, ...]:
+    """Return what one camera takes in a node.
+
+    Args:
+        card: The card of the node's network.
+        network: What the network takes.
+        camera: Name of the camera.
+        frames: Its images.
+        mapped: Whether the GPU reads the host's memory in place, as on a board with one memory.
+        thresholds: What counts as a detection; the card's where not given.
+        staged: Whether its memory was reserved already.
+        in_flight: Images of the camera that are on their way at once.
+
+    Raises:
+        ImageError: The images cannot be read.
+        CardError: The card's head is unknown, or its outputs or options are not what it takes.
+        DecodeError: The outputs do not have the form that the card's head promises.
+    """
+    pixels = frames.pixels()
+    taken = as_taken(card.input, {info.name: info.dtype for info in network.tensors})
+    compressed = frames.encoding == JPEG
+    image, tables = exchange_bytes(taken, pixels, 'bgr8' if compressed else frames.encoding)
+    outputs = {
+        info.name: np.empty(info.shape, info.dtype)
+        for info in network.tensors
+        if info.mode == 'output'
+    }
+    shared, scratch = plan_bytes(
+        open_decoder(card).readouts(outputs),
+        classes=len(card.classes),
+        thresholds=thresholds or card.thresholds,
+    )
+    owner = f'{network.name}, {camera}' if camera else network.name
+    basis: Basis = 'assumed' if frames.assumed else 'exact'
+    source = f'{frames}, not seen yet' if frames.assumed else str(frames)
+
+    def part(what: str, nbytes: int, side: Side, basis: Basis, source: str) -> Part:
+        return Part(owner, what, nbytes * in_flight, side, basis, source, staged)
+
+    sides: tuple[Side, ...] = ('host',) if mapped else ('host', 'device')
+    parts = [
+        *(
+            part('image', block_bytes(image) + block_bytes(tables), side, basis, source)
+            for side in sides
+        ),
+        part('decoding', sum(map(block_bytes, scratch)), 'device', 'exact', 'candidates, ranking'),
+        *(
+            part('detections', sum(map(block_bytes, shared)), side, 'exact', 'what comes back')
+            for side in sides
+        ),
+    ]
+    kept: Basis = 'assumed' if frames.assumed else 'bound' if compressed else 'estimate'
+    parts.append(
+        Part(owner, 'messages', _MESSAGES * pixels.nbytes, 'host', kept,
+             f'{_MESSAGES} of at most the pixels' if compressed else f'{_MESSAGES} of {frames}')
+    )  # fmt: skip
+    if compressed:
+        parts.append(Part(owner, 'decoded JPEG', pixels.nbytes, 'host', basis, source))
+    return tuple(parts)
+
+
+def node_budget(
+    card: Card,
+    network: NetworkMemory,
+    cameras: Mapping[str, Frames | None],
+    room: Room,
+    *,
+    mapped: bool,
+    thresholds: Thresholds | None = None,
+    staged: Collection[str] = (),
+    in_flight: int = 1,
+    assumptions: Assumptions = ASSUMED,
+) -> Budget:
+    """Return the budget of a configured camera node.
+
+    Call it once the network is loaded, and again with each camera's first image.
+
+    Args:
+        card: The card of its network.
+        network: What the network takes, as `trt_engine.network_memory.loaded_memory` says.
+        cameras: Name -> images; None for those that have sent none, which count as `UNSEEN`.
+        room: What is free, read after the network was loaded; see `room_here`.
+        mapped: As for `camera_parts`, as also thresholds and in_flight.
+        thresholds: What counts as a detection.
+        staged: Names of the cameras whose memory was reserved before `room` was read.
+        in_flight: Images of a camera that are on their way at once.
+        assumptions: What the process takes; it runs already, so nothing depends on it.
+
+    Raises:
+        PerceptionError: As for `camera_parts`.
+    """
+    parts = [*process_parts(network.name, assumptions, held=True), *network.parts]
+    for camera, frames in cameras.items():
+        parts += camera_parts(
+            card,
+            network,
+            camera,
+            frames or UNSEEN,
+            mapped=mapped,
+            thresholds=thresholds,
+            staged=camera in staged,
+            in_flight=in_flight,
+        )
+    return Budget(room, tuple(parts), network.notes)
+
+
+def room_here(name: str = 'this machine') -> Room:
+    """Return what is free of this machine's memory, and of its GPU's where that has its own.
+
+    Raises:
+        BackendError: There is no GPU, or CUDA's Python package is missing.
+    """
+    host_mib = read_memory().available or None
+    if attribute('Integrated'):
+        return Room(name, host_mib, None, 'MemAvailable of /proc/meminfo, less in a container')
+    free, _ = device_memory()
+    return Room(name, host_mib, free // MIB, 'cudaMemGetInfo, and MemAvailable of /proc/meminfo')
+
+
+def budget_health(budget: Budget) -> Health:
+    """Return the budget for diagnostics: the verdict, and each part with how it is known."""
+    values = {f'free: {pool.name} (MiB)': str(pool.free_mib or 'unknown') for pool in budget.pools}
+    for part in budget.parts:
+        held = ', held' if part.held else ''
+        values[f'{part.owner}: {part.what} on {part.side} (MiB)'] = (
+            f'{part.nbytes / MIB:.1f} ({part.basis}{held})'
+        )
+    return Health(_LEVELS[budget.verdict], budget.text, values)

@@ -1,0 +1,253 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `ros2 run trt_inference plan`: whether networks and cameras fit into a board.
+
+It needs neither TensorRT nor a GPU: figures come from engines of the store, else from ONNX files.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from argparse import ArgumentTypeError
+from argparse import Namespace
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import fields
+from dataclasses import replace
+import json
+import os
+from pathlib import Path
+import re
+import sys
+
+from trt_engine.boards import Board
+from trt_engine.boards import BOARDS
+from trt_engine.boards import find_board
+from trt_engine.card import Card
+from trt_engine.card import load_card
+from trt_engine.card import with_overrides
+from trt_engine.entry import Entry
+from trt_engine.errors import BackendError
+from trt_engine.errors import ConfigError
+from trt_engine.errors import ImageError
+from trt_engine.errors import PerceptionError
+from trt_engine.manifest import Ingredients
+from trt_engine.memory_budget import ASSUMED
+from trt_engine.memory_budget import Assumptions
+from trt_engine.memory_budget import Budget
+from trt_engine.memory_budget import Part
+from trt_engine.memory_budget import process_parts
+from trt_engine.memory_budget import Room
+from trt_engine.memory_budget import share_arena
+from trt_engine.model_file import resolve_model
+from trt_engine.network_memory import built_memory
+from trt_engine.network_memory import NetworkMemory
+from trt_engine.network_memory import onnx_memory
+from trt_engine.platform import read_platform
+from trt_engine.store import Store
+from trt_inference.camera_memory import camera_parts
+from trt_inference.camera_memory import Frames
+from trt_inference.camera_memory import room_here
+from trt_inference.engines import find_engine
+
+FITS, DOES_NOT_FIT, USAGE = 0, 1, 2
+THIS = 'this'
+
+_EPILOG = f"""\
+Every camera goes to every network, and each network runs in a process of its own, as nodes do.
+boards: {', '.join(BOARDS)}, or {THIS} for this machine
+exit status: 0 it fits, perhaps barely; 1 it does not; 2 the question cannot be answered
+example: plan --card yolox_nano --card demo:2 --camera 1920x1080:bgr8:4 --board "Orin Nano 8GB"
+"""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A word of the command line, and how many of it."""
+
+    name: str
+    count: int
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the plan that the words ask for; return the exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        budget = plan(args)
+    except PerceptionError as exc:
+        print(f'error: {exc}', file=sys.stderr)
+        return USAGE
+    text = json.dumps(budget.to_json(), indent=2) if args.json else '\n'.join(budget.lines())
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # whoever read has gone; the interpreter flushes once more at its end, into nothing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DOES_NOT_FIT if budget.verdict == 'refused' else FITS
+
+
+def plan(args: Namespace) -> Budget:
+    """Return the budget that the command line asks for.
+
+    Raises:
+        PerceptionError: A card, model, board or store cannot be used.
+    """
+    assumptions = Assumptions(
+        **{each.name: getattr(args, each.name) for each in fields(Assumptions)}
+    )
+    board = None if args.board == THIS else find_board(args.board)
+    room = _room(board, args.system_mib)
+    networks = [
+        (card, network)
+        for asked in args.card
+        for card, network in _networks(asked, args, board, assumptions)
+    ]
+    parts: list[Part] = []
+    together = args.one_process or args.arena
+    for name in ['all networks'] if together else [network.name for _, network in networks]:
+        parts += process_parts(name, assumptions)
+    for _, network in networks:
+        parts += network.parts
+    if args.arena:
+        parts = list(share_arena(parts))
+    for card, network in networks:
+        for frames, count in args.camera or [(Frames(1920, 1080, 'bgr8'), 1)]:
+            camera = f'{count} camera{"s" * (count > 1)}'
+            of_one = camera_parts(card, network, camera, frames, mapped=room.device_mib is None)
+            parts += (replace(part, nbytes=part.nbytes * count) for part in of_one)
+    notes = dict.fromkeys(note for _, network in networks for note in network.notes)
+    return Budget(room, tuple(parts), tuple(notes))
+
+
+def read_card_word(text: str) -> Counted:
+    """Return the card and the number of such as demo:2."""
+    name, _, count = text.rpartition(':')
+    if name and re.fullmatch(r'[1-9]\d{0,2}', count):
+        return Counted(name, int(count))
+    return Counted(text, 1)
+
+
+def read_camera_word(text: str) -> tuple[Frames, int]:
+    """Return images and number of such as 1920x1080:bgr8:2."""
+    found = re.fullmatch(r'(\d{1,5})x(\d{1,5})(?::(\w+))?(?::([1-9]\d{0,2}))?', text)
+    wanted = 'wanted <width>x<height>[:<encoding>[:<number>]], as 1920x1080:bgr8:2'
+    if found is None:
+        raise ArgumentTypeError(f'{text!r} is no camera; {wanted}')
+    try:
+        frames = Frames(int(found[1]), int(found[2]), found[3] or 'bgr8')
+        return frames, int(found[4] or 1)
+    except ImageError as exc:
+        raise ArgumentTypeError(f'{text!r}: {exc}; {wanted}') from exc
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog='plan',
+        description='Says whether networks and cameras fit into the memory of a board.',
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        '--card',
+        action='append',
+        required=True,
+        type=read_card_word,
+        metavar='CARD[:NUMBER]',
+        help='a model card; again for further networks',
+    )
+    add(
+        '--camera',
+        action='append',
+        type=read_camera_word,
+        metavar='WxH[:ENCODING[:NUMBER]]',
+        help='images of a camera, jpeg for compressed ones; default 1920x1080:bgr8',
+    )
+    add('--board', default=THIS, help=f'a Jetson by name; default {THIS}')
+    add('--onnx', action='append', default=[], metavar='CARD=PATH', help="in place of the card's")
+    add(
+        '--set',
+        dest='settings',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE',
+        help='build setting in place of those of all cards, such as precision=int8',
+    )
+    add('--store', default='', metavar='DIR', help="engines; else TRT_ENGINE_STORE, or the user's")
+    add('--one-process', action='store_true', help='count process and CUDA context only once')
+    add(
+        '--arena',
+        action='store_true',
+        help='the networks share one arena for activations, so they are in one process',
+    )
+    add('--system-mib', type=int, metavar='MIB', help='what the system of a named board takes')
+    for each in fields(Assumptions):
+        option = f'--{each.name.replace("_", "-")}'
+        add(
+            option,
+            type=int,
+            default=getattr(ASSUMED, each.name),
+            metavar='MIB',
+            help='assumed; default %(default)s',
+        )
+    add('--json', action='store_true', help='print one JSON object')
+    return parser  # fmt: skip
+
+
+def _room(board: Board | None, system_mib: int | None) -> Room:
+    if board is None:
+        try:
+            return room_here()
+        except BackendError as exc:
+            raise ConfigError(f'{exc}; to plan for another machine, name it with --board') from exc
+    taken = board.system_mib if system_mib is None else system_mib
+    by_whom = 'assumed' if system_mib is None else 'as told'
+    source = f'{board.memory_source}, less {taken} for the system, {by_whom}'
+    return Room(board.name, board.memory_mib - taken, None, source)
+
+
+def _networks(
+    asked: Counted, args: Namespace, board: Board | None, assumptions: Assumptions
+) -> list[tuple[Card, NetworkMemory]]:
+    elsewhere = dict(_split(word) for word in args.onnx)
+    card = load_card(asked.name, onnx=elsewhere.get(asked.name))
+    card = with_overrides(card, args.settings)
+    core = card.build.dla.core
+    if board is not None and core is not None and core >= board.dla_cores:
+        raise ConfigError(
+            f'{card.name}: dla.core is {core}, and {board.name} has {board.dla_cores} DLA cores; '
+            'take --set dla.core=null, or another board'
+        )
+    onnx = resolve_model(card)
+    entry = find_engine(card, args.store).entry if board is None else None
+    if board is not None:
+        entry = _find_built(card, onnx, args.store, board)
+    one = (
+        onnx_memory(card.name, card, onnx, assumptions)
+        if entry is None
+        else built_memory(card.name, card, onnx, entry, assumptions)
+    )
+    names = [card.name, *(f'{card.name} {place}' for place in range(2, asked.count + 1))]
+    return [(card, one.renamed(name)) for name in names]
+
+
+def _find_built(card: Card, onnx: Path, store: str, board: Board) -> Entry | None:
+    """Return an engine of these very ingredients that was built on a board with that GPU."""
+    wanted = Ingredients.collect(card, onnx, flavour='tensorrt', facts=read_platform())
+    for entry in Store(store or None).entries():
+        made = entry.manifest.ingredients
+        same = (made.onnx, made.external_data, made.settings) == (
+            wanted.onnx, wanted.external_data, wanted.settings,
+        )  # fmt: skip
+        if same and made.sm == board.sm and made.flavour == wanted.flavour:
+            return entry
+    return None
+
+
+def _split(word: str) -> tuple[str, str]:
+    name, sign, path = word.partition('=')
+    if not (name and sign and path):
+        raise ConfigError(f'--onnx {word!r}; wanted <card>=<path>, as demo=models/demo.onnx')
+    return name, path
