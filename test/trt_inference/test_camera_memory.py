@@ -1,0 +1,197 @@
+# Copyright 2026 the jetson_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is planned for a camera is what the GPU path reserves; and a node's budget as it goes on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from trt_builder.settings import Resolved
+from trt_builder.tensorrt_build import build
+from trt_engine.backends import open_backend
+from trt_engine.card import load_card
+from trt_engine.cuda.kernel import Kernels
+from trt_engine.cuda.memory import Pool
+from trt_engine.errors import BackendUnavailableError
+from trt_engine.errors import ImageError
+from trt_engine.errors import MemoryBudgetError
+from trt_engine.health import Level
+from trt_engine.memory import MIB
+from trt_engine.memory_budget import Room
+from trt_engine.model_file import resolve_model
+from trt_engine.network_memory import loaded_memory
+from trt_engine.network_memory import onnx_memory
+from trt_inference.camera_memory import budget_health
+from trt_inference.camera_memory import camera_parts
+from trt_inference.camera_memory import Frames
+from trt_inference.camera_memory import node_budget
+from trt_inference.camera_memory import room_here
+from trt_inference.gpu_pipeline import GpuDetector
+
+ROOM = Room('this machine', 4000, None, 'a test')
+POOLED = ('image', 'decoding', 'detections')  # what comes out of the pool
+
+
+@pytest.fixture
+def card():
+    return load_card('demo')
+
+
+@pytest.fixture
+def network(card):
+    return onnx_memory('demo', card, resolve_model(card))
+
+
+def pooled(parts):
+    return {
+        side: sum(part.nbytes for part in parts if part.side == side and part.what in POOLED)
+        for side in ('device', 'host')
+    }
+
+
+@pytest.fixture
+def make_detector(fake_cuda, tmp_path, card):
+    """Return a function that opens the demo network on the GPU path, and gives its pool too."""
+    closing = []
+
+    def make():
+        resolved = Resolved('tensorrt', (10, 3, 0), 'fp32', strongly_typed=False)
+        plan = tmp_path / 'engine.plan'
+        output = build(resolved, resolve_model(card), report=lambda *_: None, log=lambda *_: None)
+        plan.write_bytes(output.plan)
+        backend = open_backend('tensorrt', plan)
+        pool, kernels = Pool(), Kernels(tmp_path / 'cubins')
+        detector = GpuDetector(card, backend, kernels=kernels, pool=pool)
+        closing.extend((backend, pool, kernels, detector))
+        return detector, pool
+
+    yield make
+    for each in reversed(closing):
+        each.close()
+
+
+@pytest.mark.slow  # compiles kernels for the CPU
+@pytest.mark.parametrize('integrated', [False, True])
+def test_what_is_planned_is_what_the_gpu_path_reserves(
+    make_detector, card, monkeypatch, integrated
+):
+    if integrated:
+        monkeypatch.setenv('FAKE_GPU_INTEGRATED', '1')
+    detector, pool = make_detector()
+    network = loaded_memory('demo', detector.backend)
+    planned = []
+    for frames in (Frames(64, 48, 'bgr8'), Frames(101, 75, 'mono8'), Frames(128, 66, 'nv12')):
+        detector(np.zeros_like(frames.pixels()), frames.encoding)
+        planned += camera_parts(card, network, '', frames, mapped=integrated)
+        reserved = pool.reserved_bytes
+        assert pooled(planned) == {
+            'device': reserved['device'],
+            'host': reserved['pinned'] + reserved['mapped'],
+        }
+    assert bool(reserved['mapped']) == integrated
+
+
+def test_a_full_hd_camera_by_hand(card, network):
+    parts = camera_parts(card, network, 'front', Frames(1920, 1080, 'bgr8'), mapped=False)
+    figures = {(part.what, part.side): part for part in parts}
+    image = figures['image', 'host']
+    # 6,220,800 bytes of pixels in blocks of 1 MiB; tables for 320 columns, 180 rows, 3 x 256
+    # values: 11,072 bytes in blocks of 4096
+    assert image.nbytes == 6 * MIB + 12_288
+    assert figures['image', 'device'].nbytes == image.nbytes
+    assert image.basis == 'exact'
+    assert image.owner == 'demo, front'
+    assert figures['messages', 'host'].nbytes == 3 * 6_220_800
+    assert ('image', 'device') not in {
+        (part.what, part.side)
+        for part in camera_parts(card, network, '', Frames(1920, 1080, 'bgr8'), mapped=True)
+    }
+
+
+def test_double_buffering_doubles_what_is_staged_and_not_the_messages(card, network):
+    frames = Frames(640, 480, 'bgr8')
+    one = camera_parts(card, network, '', frames, mapped=False)
+    two = camera_parts(card, network, '', frames, mapped=False, in_flight=2)
+    assert pooled(two) == {side: 2 * nbytes for side, nbytes in pooled(one).items()}
+    assert [p.nbytes for p in two if p.what == 'messages'] == [3 * 640 * 480 * 3]
+
+
+def test_a_compressed_camera_has_the_decoded_picture_besides(card, network):
+    parts = camera_parts(card, network, '', Frames(640, 480, 'jpeg'), mapped=True)
+    figures = {part.what: (part.nbytes, part.basis) for part in parts}
+    assert figures['decoded JPEG'] == (640 * 480 * 3, 'exact')
+    assert figures['messages'] == (3 * 640 * 480 * 3, 'bound')
+
+
+@pytest.mark.parametrize(
+    ('width', 'height', 'encoding', 'text'),
+    [(640, 480, 'h264', "unsupported encoding 'h264'"), (0, 480, 'bgr8', 'an image of 0x480')],
+)
+def test_images_that_are_not_read_are_refused(width, height, encoding, text):
+    with pytest.raises(ImageError, match=text):
+        Frames(width, height, encoding)
+
+
+def test_cameras_that_sent_nothing_yet_are_assumed_and_then_known(card, network):
+    first = node_budget(card, network, {'front': None, 'rear': None}, ROOM, mapped=True)
+    assumed = [part for part in first.parts if part.what == 'image']
+    assert [part.basis for part in assumed] == ['assumed', 'assumed']
+    assert assumed[0].source == '1920x1080:bgr8, not seen yet'
+
+    cameras = {'front': Frames(640, 480, 'bgr8'), 'rear': None}
+    then = node_budget(card, network, cameras, ROOM, mapped=True, staged=['front'])
+    front, rear = (part for part in then.parts if part.what == 'image')
+    assert (front.basis, front.held) == ('exact', True)
+    assert (rear.basis, rear.held) == ('assumed', False)
+    assert front.nbytes < rear.nbytes
+
+
+def test_a_camera_larger_than_assumed_can_be_refused_at_its_first_image(card, network):
+    room = Room('this machine', 150, None, 'a test')
+    node_budget(card, network, {'': None}, room, mapped=True).require()
+    seen = {'': Frames(8000, 6000, 'bgra8')}
+    with pytest.raises(MemoryBudgetError, match=r'demo messages 549\.3, demo image 192\.0'):
+        node_budget(card, network, seen, room, mapped=True).require()
+
+
+def test_process_and_cuda_are_held_by_a_node_that_runs(card, network):
+    budget = node_budget(card, network, {'': None}, ROOM, mapped=True)
+    assert all(part.held for part in budget.parts[:2])
+    assert [part.nbytes for part in budget.parts[:2]] == [512 * MIB, 160 * MIB]
+
+
+@pytest.mark.parametrize(
+    ('free', 'level'), [(4000, Level.OK), (200, Level.WARN), (50, Level.ERROR)]
+)
+def test_diagnostics_carry_the_verdict_and_every_part(card, network, free, level):
+    room = Room('this machine', free, None, 'a test')
+    budget = node_budget(card, network, {'front': None}, room, mapped=True)
+    health = budget_health(budget)
+    assert health.level == level
+    assert f'{free} MiB are free' in health.message
+    assert health.values['demo: activations on device (MiB)'] == '2.5 (bound)'
+    assert health.values['demo: process on host (MiB)'] == '160.0 (assumed, held)'
+    assert len(health.values) == len(budget.parts) + 1
+    json.dumps(health.values)
+
+
+def test_a_gpu_with_its_own_memory_is_asked_for_what_is_free(fake_gpu):
+    fake_gpu()
+    room = room_here()
+    assert room.device_mib == 8192
+    assert 'cudaMemGetInfo' in room.source
+
+
+def test_a_gpu_that_shares_memory_has_no_figure_of_its_own(fake_gpu, monkeypatch):
+    monkeypatch.setenv('FAKE_GPU_INTEGRATED', '1')
+    fake_gpu()
+    assert room_here().device_mib is None
+
+
+def test_without_a_gpu_nothing_is_made_up(fake_gpu):
+    fake_gpu(gpu='none')
+    with pytest.raises(BackendUnavailableError, match='no CUDA-capable device'):
+        room_here()
