@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -118,3 +120,23 @@ def test_a_real_detector_leaves_nothing_unknown(data):
         'labels': (1, 300), 'boxes': (1, 300, 4), 'scores': (1, 300),
     }  # fmt: skip
     assert sizes.floats * 4 < path.stat().st_size
+
+
+def test_damaged_files_are_refused_in_words_or_read(repository, tmp_path):
+    rng = random.Random(7)
+    whole = (repository / 'models' / 'demo.onnx').read_bytes()
+    path = tmp_path / 'damaged.onnx'
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 3, 20))):
+            damaged[rng.randrange(30_000)] = rng.randrange(256)  # where the nodes are
+        path.write_bytes(damaged)
+        try:
+            sizes = read_onnx_memory(path, {})
+        except ModelFileError as exc:
+            assert str(path) in str(exc)
+            refused += 1
+        else:
+            assert min(sizes.floats, sizes.other_bytes, sizes.live_bytes) >= 0
+    assert 10 < refused < 60

@@ -77,6 +77,23 @@ def test_numbers_of_networks_and_cameras_multiply(run):
     assert len(parts_of(one, 'process')) == 1
 
 
+def test_a_card_that_is_named_twice_is_two_networks(run):
+    told = run('--card', 'demo', '--card', 'demo', '--arena', *NANO, '--json')
+    assert [part['owner'] for part in parts_of(told, 'weights')] == ['demo', 'demo 2']
+    assert parts_of(told, 'activations')[0]['owner'] == 'arena of 2 networks'
+
+
+def test_a_board_whose_system_takes_all_has_no_room(run):
+    told = run('--card', 'demo', *NANO, '--system-mib', '9999', status=1)
+    assert ' 0 MiB are free' in told
+
+
+def test_what_is_left_out_is_said(run):
+    words = ['--card', 'demo', '--set', 'dla.core=0', '--board', 'Orin NX 8GB']
+    told = run(*words, '--set', 'dla.fallback=true')
+    assert 'not counted: what the DLA keeps for demo' in told
+
+
 def test_one_process_and_one_arena(run):
     words = ['--card', 'demo:3', *NANO, '--json']
     assert len(parts_of(run(*words, '--one-process'), 'process')) == 1
@@ -126,6 +143,8 @@ def test_another_model_of_the_card(run, data):
         (['--card', 'dmeo', *NANO], "did you mean 'demo'"),
         (['--card', 'nanodet_m', *NANO], 'nanodet_m'),
         (['--card', 'demo', '--onnx', 'demo', *NANO], 'wanted <card>=<path>'),
+        (['--card', 'demo', '--onnx', 'dmeo=x', *NANO], 'with a card of demo'),
+        (['--card', 'demo', '--system-mib', '9'], 'what is free is measured'),
         (['--card', 'demo', '--set', 'precision=fp12', *NANO], "is 'fp12'"),
         (
             ['--card', 'demo', '--set', 'dla.core=0', *NANO],
@@ -149,6 +168,7 @@ def test_without_a_gpu_this_machine_cannot_be_planned_for(run, fake_gpu):
         (['--camera', '640x480:h264'], "unsupported encoding 'h264'"),
         (['--camera', '0x480'], 'an image of 0x480'),
         (['--camera', '640x480:bgr8:0'], 'is no camera'),
+        (['--cuda-mib', '-5'], "'-5' is not a whole number of MiB"),
     ],
 )
 def test_words_that_are_not_understood_are_explained(capsys, words, text):

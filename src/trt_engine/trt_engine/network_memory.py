@@ -30,7 +30,6 @@ from trt_engine.memory_budget import Assumptions
 from trt_engine.memory_budget import Basis
 from trt_engine.memory_budget import Part
 from trt_engine.memory_budget import SCRATCH
-from trt_engine.onnx_memory import OnnxMemory
 from trt_engine.onnx_memory import read_onnx_memory
 
 _WEIGHT_BITS: Mapping[str, int] = {'fp32': 32, 'int8': 8, 'fp8': 8}  # all others: 16
@@ -117,7 +116,7 @@ def built_memory(
         ),
         *_exchanges(name, tensors),
     )
-    return NetworkMemory(name, tensors, parts)
+    return NetworkMemory(name, tensors, parts, _notes(card))
 
 
 def onnx_memory(
@@ -154,7 +153,7 @@ def onnx_memory(
                   "the card's memory_mib.workspace"),
         *_exchanges(name, tensors),
     )  # fmt: skip
-    return NetworkMemory(name, tensors, parts, _notes(name, largest))
+    return NetworkMemory(name, tensors, parts, _notes(card, largest.unknown))
 
 
 def input_shapes(card: Card, *, largest: bool = False) -> dict[str, tuple[int, ...]]:
@@ -215,7 +214,10 @@ def _told(log: str, what: str) -> int | None:
     return int(found[-1]) if found else None
 
 
-def _notes(name: str, sizes: OnnxMemory) -> tuple[str, ...]:
-    if not sizes.unknown:
-        return ()
-    return (f'{sizes.unknown} tensors of {name} whose sizes depend on what the image shows',)
+def _notes(card: Card, unknown: int = 0) -> tuple[str, ...]:
+    notes = []
+    if unknown:
+        notes.append(f'{unknown} tensors of {card.name} whose sizes do not follow from its inputs')
+    if card.build.dla.core is not None:
+        notes.append(f'what the DLA keeps for {card.name}, of which the build does not tell')
+    return tuple(notes)

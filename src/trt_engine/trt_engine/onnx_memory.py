@@ -68,7 +68,9 @@ def read_onnx_memory(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> OnnxM
         tensors=tuple(
             _info(name, mode, graph.tensor(name), path) for mode, names in modes for name in names
         ),
-        floats=sum(math.prod(w.fixed or (0,)) for w in weights if w.dtype in _FLOATS),
+        floats=sum(
+            math.prod(w.fixed) for w in weights if w.fixed is not None and w.dtype in _FLOATS
+        ),
         other_bytes=sum(_bytes(w) or 0 for w in weights if w.dtype not in _FLOATS),
         live_bytes=live,
         unknown=unknown,

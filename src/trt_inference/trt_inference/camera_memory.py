@@ -210,7 +210,8 @@ def room_here(name: str = 'this machine') -> Room:
     Raises:
         BackendError: There is no GPU, or CUDA's Python package is missing.
     """
-    host_mib = read_memory().available or None
+    memory = read_memory()
+    host_mib = memory.available if memory.total else None
     if attribute('Integrated'):
         return Room(name, host_mib, None, 'MemAvailable of /proc/meminfo, less in a container')
     free, _ = device_memory()
@@ -219,7 +220,10 @@ def room_here(name: str = 'this machine') -> Room:
 
 def budget_health(budget: Budget) -> Health:
     """Return the budget for diagnostics: the verdict, and each part with how it is known."""
-    values = {f'free: {pool.name} (MiB)': str(pool.free_mib or 'unknown') for pool in budget.pools}
+    values = {
+        f'free: {pool.name} (MiB)': 'unknown' if pool.free_mib is None else str(pool.free_mib)
+        for pool in budget.pools
+    }
     for part in budget.parts:
         held = ', held' if part.held else ''
         values[f'{part.owner}: {part.what} on {part.side} (MiB)'] = (

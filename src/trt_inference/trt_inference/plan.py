@@ -98,11 +98,16 @@ def plan(args: Namespace) -> Budget:
     )
     board = None if args.board == THIS else find_board(args.board)
     room = _room(board, args.system_mib)
-    networks = [
-        (card, network)
-        for asked in args.card
-        for card, network in _networks(asked, args, board, assumptions)
-    ]
+    elsewhere = _models(args.onnx, [asked.name for asked in args.card])
+    networks: list[tuple[Card, NetworkMemory]] = []
+    for asked in args.card:
+        card = load_card(asked.name, onnx=elsewhere.get(asked.name))
+        card = with_overrides(card, args.settings)
+        one = _network(card, args.store, board, assumptions)
+        for _ in range(asked.count):
+            before = sum(card.name == other.name for other, _ in networks)
+            name = f'{card.name} {before + 1}' if before else card.name
+            networks.append((card, one.renamed(name)))
     parts: list[Part] = []
     together = args.one_process or args.arena
     for name in ['all networks'] if together else [network.name for _, network in networks]:
@@ -182,22 +187,50 @@ def _parser() -> ArgumentParser:
         action='store_true',
         help='the networks share one arena for activations, so they are in one process',
     )
-    add('--system-mib', type=int, metavar='MIB', help='what the system of a named board takes')
+    add(
+        '--system-mib',
+        type=_at_least_0,
+        metavar='MIB',
+        help='what the system of a named board takes',
+    )
     for each in fields(Assumptions):
         option = f'--{each.name.replace("_", "-")}'
         add(
             option,
-            type=int,
+            type=_at_least_0,
             default=getattr(ASSUMED, each.name),
             metavar='MIB',
             help='assumed; default %(default)s',
         )
     add('--json', action='store_true', help='print one JSON object')
-    return parser  # fmt: skip
+    return parser
+
+
+def _at_least_0(text: str) -> int:
+    if not re.fullmatch(r'\d{1,9}', text):
+        raise ArgumentTypeError(f'{text!r} is not a whole number of MiB')
+    return int(text)
+
+
+def _models(words: Sequence[str], cards: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        card, _, path = word.partition('=')
+        if card not in cards or not path:
+            raise ConfigError(
+                f'--onnx {word!r}; wanted <card>=<path>, with a card of {", ".join(cards)}'
+            )
+        found[card] = path
+    return found
 
 
 def _room(board: Board | None, system_mib: int | None) -> Room:
     if board is None:
+        if system_mib is not None:
+            raise ConfigError(
+                'with --board this what is free is measured; leave out --system-mib, or name a '
+                'board'
+            )
         try:
             return room_here()
         except BackendError as exc:
@@ -205,15 +238,12 @@ def _room(board: Board | None, system_mib: int | None) -> Room:
     taken = board.system_mib if system_mib is None else system_mib
     by_whom = 'assumed' if system_mib is None else 'as told'
     source = f'{board.memory_source}, less {taken} for the system, {by_whom}'
-    return Room(board.name, board.memory_mib - taken, None, source)
+    return Room(board.name, max(0, board.memory_mib - taken), None, source)
 
 
-def _networks(
-    asked: Counted, args: Namespace, board: Board | None, assumptions: Assumptions
-) -> list[tuple[Card, NetworkMemory]]:
-    elsewhere = dict(_split(word) for word in args.onnx)
-    card = load_card(asked.name, onnx=elsewhere.get(asked.name))
-    card = with_overrides(card, args.settings)
+def _network(
+    card: Card, store: str, board: Board | None, assumptions: Assumptions
+) -> NetworkMemory:
     core = card.build.dla.core
     if board is not None and core is not None and core >= board.dla_cores:
         raise ConfigError(
@@ -221,16 +251,13 @@ def _networks(
             'take --set dla.core=null, or another board'
         )
     onnx = resolve_model(card)
-    entry = find_engine(card, args.store).entry if board is None else None
-    if board is not None:
-        entry = _find_built(card, onnx, args.store, board)
-    one = (
-        onnx_memory(card.name, card, onnx, assumptions)
-        if entry is None
-        else built_memory(card.name, card, onnx, entry, assumptions)
-    )
-    names = [card.name, *(f'{card.name} {place}' for place in range(2, asked.count + 1))]
-    return [(card, one.renamed(name)) for name in names]
+    if board is None:
+        entry = find_engine(card, store).entry
+    else:
+        entry = _find_built(card, onnx, store, board)
+    if entry is None:
+        return onnx_memory(card.name, card, onnx, assumptions)
+    return built_memory(card.name, card, onnx, entry, assumptions)
 
 
 def _find_built(card: Card, onnx: Path, store: str, board: Board) -> Entry | None:
@@ -244,10 +271,3 @@ def _find_built(card: Card, onnx: Path, store: str, board: Board) -> Entry | Non
         if same and made.sm == board.sm and made.flavour == wanted.flavour:
             return entry
     return None
-
-
-def _split(word: str) -> tuple[str, str]:
-    name, sign, path = word.partition('=')
-    if not (name and sign and path):
-        raise ConfigError(f'--onnx {word!r}; wanted <card>=<path>, as demo=models/demo.onnx')
-    return name, path
