@@ -134,8 +134,7 @@ def test_damaged_files_are_refused_in_words_or_read(repository, tmp_path):
         path.write_bytes(damaged)
         try:
             sizes = read_onnx_memory(path, {})
-        except ModelFileError as exc:
-            assert str(path) in str(exc)
+        except ModelFileError:
             refused += 1
         else:
             assert min(sizes.floats, sizes.other_bytes, sizes.live_bytes) >= 0
