@@ -27,12 +27,13 @@ from trt_engine.network_memory import onnx_memory
 from trt_inference.camera_memory import budget_health
 from trt_inference.camera_memory import camera_parts
 from trt_inference.camera_memory import Frames
+from trt_inference.camera_memory import IN_FLIGHT
 from trt_inference.camera_memory import node_budget
 from trt_inference.camera_memory import room_here
 from trt_inference.gpu_pipeline import GpuDetector
 
 ROOM = Room('this machine', 4000, None, 'a test')
-POOLED = ('image', 'decoding', 'detections')  # what comes out of the pool
+POOLED = ('images', 'decoding', 'detections')  # what comes out of the pool
 
 
 @pytest.fixture
@@ -81,49 +82,74 @@ def test_what_is_planned_is_what_the_gpu_path_reserves(
     if integrated:
         monkeypatch.setenv('FAKE_GPU_INTEGRATED', '1')
     detector, pool = make_detector()
+    assert detector.in_flight == IN_FLIGHT
     network = loaded_memory('demo', detector.backend)
-    planned = []
-    for frames in (Frames(64, 48, 'bgr8'), Frames(101, 75, 'mono8'), Frames(128, 66, 'nv12')):
-        detector(np.zeros_like(frames.pixels()), frames.encoding)
-        planned += camera_parts(card, network, '', frames, mapped=integrated)
+    cameras = {}
+    for name, frames in (
+        ('front', Frames(64, 48, 'bgr8')),
+        ('left', Frames(101, 75, 'mono8')),
+        ('rear', Frames(64, 48, 'bgr8')),  # takes turns with the first
+        ('right', Frames(128, 66, 'nv12')),
+    ):
+        picture = (np.zeros_like(frames.pixels()), frames.encoding)
+        under_way = [detector.begin([picture]) for _ in range(IN_FLIGHT)]
+        for finish in under_way:
+            finish()
+        cameras[name] = frames
         reserved = pool.reserved_bytes
-        assert pooled(planned) == {
+        assert pooled(camera_parts(card, network, cameras, mapped=integrated)) == {
             'device': reserved['device'],
             'host': reserved['pinned'] + reserved['mapped'],
         }
     assert bool(reserved['mapped']) == integrated
 
 
+def of_one(card, network, frames, **kwargs):
+    return camera_parts(card, network, {'front': frames}, **{'mapped': False, **kwargs})
+
+
 def test_a_full_hd_camera_by_hand(card, network):
-    parts = camera_parts(card, network, 'front', Frames(1920, 1080, 'bgr8'), mapped=False)
-    figures = {(part.what, part.side): part for part in parts}
-    image = figures['image', 'host']
+    frames = Frames(1920, 1080, 'bgr8')
+    parts = {(part.what, part.side): part for part in of_one(card, network, frames, in_flight=1)}
+    images = parts['images', 'host']
     # 6,220,800 bytes of pixels in blocks of 1 MiB; tables for 320 columns, 180 rows, 3 x 256
     # values: 11,072 bytes in blocks of 4096
-    assert image.nbytes == 6 * MIB + 12_288
-    assert figures['image', 'device'].nbytes == image.nbytes
-    assert image.basis == 'exact'
-    assert image.owner == 'demo, front'
-    assert figures['messages', 'host'].nbytes == 3 * 6_220_800
-    assert ('image', 'device') not in {
-        (part.what, part.side)
-        for part in camera_parts(card, network, '', Frames(1920, 1080, 'bgr8'), mapped=True)
-    }
+    assert images.nbytes == 6 * MIB + 12_288
+    assert parts['images', 'device'].nbytes == images.nbytes
+    assert images.basis == 'exact'
+    assert images.owner == 'demo, front'
+    assert parts['messages', 'host'].nbytes == 3 * 6_220_800
+    shared = of_one(card, network, frames, mapped=True)
+    assert ('images', 'device') not in {(part.what, part.side) for part in shared}
 
 
-def test_double_buffering_doubles_what_is_staged_and_not_the_messages(card, network):
+def test_images_under_way_have_memory_each_and_messages_do_not_count_again(card, network):
     frames = Frames(640, 480, 'bgr8')
-    one = camera_parts(card, network, '', frames, mapped=False)
-    two = camera_parts(card, network, '', frames, mapped=False, in_flight=2)
+    one, two = (of_one(card, network, frames, in_flight=n) for n in (1, 2))
     assert pooled(two) == {side: 2 * nbytes for side, nbytes in pooled(one).items()}
     assert [p.nbytes for p in two if p.what == 'messages'] == [3 * 640 * 480 * 3]
 
 
+def test_cameras_of_one_size_share_staging_and_have_messages_each(card, network):
+    frames = Frames(640, 480, 'bgr8')
+    one = of_one(card, network, frames)
+    three = camera_parts(card, network, dict.fromkeys('abc', frames), mapped=False)
+    assert pooled(three) == pooled(one)
+    (messages,) = (part for part in three if part.what == 'messages')
+    assert (messages.nbytes, messages.owner) == (3 * 3 * 640 * 480 * 3, 'demo, 3 cameras')
+
+
 def test_a_compressed_camera_has_the_decoded_picture_besides(card, network):
-    parts = camera_parts(card, network, '', Frames(640, 480, 'jpeg'), mapped=True)
+    parts = of_one(card, network, Frames(640, 480, 'jpeg'))
     figures = {part.what: (part.nbytes, part.basis) for part in parts}
-    assert figures['decoded JPEG'] == (640 * 480 * 3, 'exact')
+    assert figures['decoded JPEG'] == (640 * 480 * 3, 'estimate')
     assert figures['messages'] == (3 * 640 * 480 * 3, 'bound')
+    assert pooled(parts) == pooled(of_one(card, network, Frames(640, 480, 'bgr8')))
+
+
+def test_a_head_that_the_gpu_does_not_decode_stages_nothing_there(card, network, monkeypatch):
+    monkeypatch.setattr('trt_inference.camera_memory.open_decoder', lambda card: object())
+    assert [p.what for p in of_one(card, network, Frames(640, 480, 'bgr8'))] == ['messages']
 
 
 @pytest.mark.parametrize(
@@ -137,13 +163,14 @@ def test_images_that_are_not_read_are_refused(width, height, encoding, text):
 
 def test_cameras_that_sent_nothing_yet_are_assumed_and_then_known(card, network):
     first = node_budget(card, network, {'front': None, 'rear': None}, ROOM, mapped=True)
-    assumed = [part for part in first.parts if part.what == 'image']
-    assert [part.basis for part in assumed] == ['assumed', 'assumed']
-    assert assumed[0].source == '1920x1080:bgr8, not seen yet'
+    assumed = [part for part in first.parts if part.what == 'images']
+    assert [(part.owner, part.basis, part.source) for part in assumed] == [
+        ('demo, 2 cameras', 'assumed', '2 x 1920x1080:bgr8, not seen yet')
+    ]
 
     cameras = {'front': Frames(640, 480, 'bgr8'), 'rear': None}
     then = node_budget(card, network, cameras, ROOM, mapped=True, staged=['front'])
-    front, rear = (part for part in then.parts if part.what == 'image')
+    front, rear = (part for part in then.parts if part.what == 'images')
     assert (front.basis, front.held) == ('exact', True)
     assert (rear.basis, rear.held) == ('assumed', False)
     assert front.nbytes < rear.nbytes
@@ -153,7 +180,7 @@ def test_a_camera_larger_than_assumed_can_be_refused_at_its_first_image(card, ne
     room = Room('this machine', 150, None, 'a test')
     node_budget(card, network, {'': None}, room, mapped=True).require()
     seen = {'': Frames(8000, 6000, 'bgra8')}
-    with pytest.raises(MemoryBudgetError, match=r'demo messages 549\.3, demo image 192\.0'):
+    with pytest.raises(MemoryBudgetError, match=r'demo messages 549\.3, demo images 384\.0'):
         node_budget(card, network, seen, room, mapped=True).require()
 
 

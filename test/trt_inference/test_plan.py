@@ -71,8 +71,9 @@ def test_numbers_of_networks_and_cameras_multiply(run):
     one = run('--card', 'demo', '--camera', '640x480', *NANO, '--json')
     many = run('--card', 'demo:2', '--camera', '640x480:bgr8:3', *NANO, '--json')
     assert [part['owner'] for part in parts_of(many, 'weights')] == ['demo', 'demo 2']
-    (single,), several = parts_of(one, 'image'), parts_of(many, 'image')
-    assert [part['nbytes'] for part in several] == [3 * single['nbytes']] * 2
+    for what, times in (('messages', 3), ('images', 1)):
+        (single,), several = parts_of(one, what), parts_of(many, what)
+        assert [part['nbytes'] for part in several] == [times * single['nbytes']] * 2
     assert len(parts_of(many, 'process')) == 2
     assert len(parts_of(one, 'process')) == 1
 

@@ -70,13 +70,18 @@ def loaded_memory(name: str, backend: TensorRtBackend) -> NetworkMemory:
         backend: The engine, prepared for the shapes that it will run with.
     """
     memory = backend.memory
-    tensors = tuple(replace(info, shape=memory[info.name].host.shape) for info in backend.tensors)
+    tensors = tuple(
+        replace(info, shape=memory[info.name].host.shape)
+        for info in backend.tensors
+        if info.name in memory
+    )
     parts = (
         _weights(name, backend.plan_bytes, 'bound', 'the engine file, with its kernels'),
         _activations(name, backend.activation_bytes, 'exact', 'TensorRT says so, scratch included'),
         *_exchanges(name, tensors),
     )
-    return NetworkMemory(name, tensors, tuple(replace(part, held=True) for part in parts))
+    notes = tuple(f'{each} of {name}, which grows as it must' for each in backend.varying)
+    return NetworkMemory(name, tensors, tuple(replace(part, held=True) for part in parts), notes)
 
 
 def built_memory(

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,9 +37,11 @@ from trt_engine.memory_budget import Room
 from trt_engine.memory_budget import Side
 from trt_engine.network_memory import NetworkMemory
 from trt_engine.preprocess import as_taken
+from trt_inference.decoders import GpuDecoder
 from trt_inference.decoders import open_decoder
 
 JPEG = 'jpeg'  # of CompressedImage; decoded to bgr8
+IN_FLIGHT = 2  # the default of GpuDetector
 _MESSAGES = 3  # that arrives, that waits as the newest, and that is looked at
 _LEVELS = {'ok': Level.OK, 'warning': Level.WARN, 'refused': Level.ERROR}
 
@@ -84,6 +88,10 @@ class Frames:
         )  # fmt: skip
         return np.empty(layout.shape, layout.sample)
 
+    def decoded(self) -> Frames:
+        """Return the images as they are brought to the GPU."""
+        return replace(self, encoding='bgr8') if self.encoding == JPEG else self
+
 
 UNSEEN = Frames(1920, 1080, 'bgr8', assumed=True)
 
@@ -91,71 +99,44 @@ UNSEEN = Frames(1920, 1080, 'bgr8', assumed=True)
 def camera_parts(
     card: Card,
     network: NetworkMemory,
-    camera: str,
-    frames: Frames,
+    cameras: Mapping[str, Frames | None],
     *,
     mapped: bool,
     thresholds: Thresholds | None = None,
-    staged: bool = False,
-    in_flight: int = 1,
+    staged: Collection[str] = (),
+    in_flight: int = IN_FLIGHT,
 ) -> tuple[Part, ...]:
-    """Return what one camera takes in a node.
+    """Return what the cameras of one node take.
 
     Args:
         card: The card of the node's network.
         network: What the network takes.
-        camera: Name of the camera.
-        frames: Its images.
+        cameras: Name -> images; None for those that have sent none, which count as `UNSEEN`.
         mapped: Whether the GPU reads the host's memory in place, as on a board with one memory.
         thresholds: What counts as a detection; the card's where not given.
-        staged: Whether its memory was reserved already.
-        in_flight: Images of the camera that are on their way at once.
+        staged: Names of the cameras whose memory was reserved already.
+        in_flight: As of `GpuDetector`.
 
     Raises:
         ImageError: The images cannot be read.
         CardError: The card's head is unknown, or its outputs or options are not what it takes.
         DecodeError: The outputs do not have the form that the card's head promises.
     """
-    pixels = frames.pixels()
-    taken = as_taken(card.input, {info.name: info.dtype for info in network.tensors})
-    compressed = frames.encoding == JPEG
-    image, tables = exchange_bytes(taken, pixels, 'bgr8' if compressed else frames.encoding)
-    outputs = {
-        info.name: np.empty(info.shape, info.dtype)
-        for info in network.tensors
-        if info.mode == 'output'
-    }
-    shared, scratch = plan_bytes(
-        open_decoder(card).readouts(outputs),
-        classes=len(card.classes),
-        thresholds=thresholds or card.thresholds,
-    )
-    owner = f'{network.name}, {camera}' if camera else network.name
-    basis: Basis = 'assumed' if frames.assumed else 'exact'
-    source = f'{frames}, not seen yet' if frames.assumed else str(frames)
-
-    def part(what: str, nbytes: int, side: Side, basis: Basis, source: str) -> Part:
-        return Part(owner, what, nbytes * in_flight, side, basis, source, staged)
-
-    sides: tuple[Side, ...] = ('host',) if mapped else ('host', 'device')
-    parts = [
-        *(
-            part('image', block_bytes(image) + block_bytes(tables), side, basis, source)
-            for side in sides
-        ),
-        part('decoding', sum(map(block_bytes, scratch)), 'device', 'exact', 'candidates, ranking'),
-        *(
-            part('detections', sum(map(block_bytes, shared)), side, 'exact', 'what comes back')
-            for side in sides
-        ),
-    ]
-    kept: Basis = 'assumed' if frames.assumed else 'bound' if compressed else 'estimate'
-    parts.append(
-        Part(owner, 'messages', _MESSAGES * pixels.nbytes, 'host', kept,
-             f'{_MESSAGES} of at most the pixels' if compressed else f'{_MESSAGES} of {frames}')
-    )  # fmt: skip
-    if compressed:
-        parts.append(Part(owner, 'decoded JPEG', pixels.nbytes, 'host', basis, source))
+    parts: list[Part] = []
+    sent: dict[Frames, list[str]] = {}
+    alike: dict[Frames, list[str]] = {}  # such cameras take turns in the same memory
+    for camera, seen in cameras.items():
+        frames = seen or UNSEEN
+        sent.setdefault(frames, []).append(camera)
+        alike.setdefault(frames.decoded(), []).append(camera)
+    for frames, names in sent.items():
+        parts += _messages(_owner(network, names), frames, len(names))
+    for frames, names in alike.items():
+        parts += _staging(
+            card, network, frames, _owner(network, names),
+            mapped=mapped, thresholds=thresholds or card.thresholds, in_flight=in_flight,
+            held=any(name in staged for name in names),
+        )  # fmt: skip
     return tuple(parts)
 
 
@@ -168,7 +149,7 @@ def node_budget(
     mapped: bool,
     thresholds: Thresholds | None = None,
     staged: Collection[str] = (),
-    in_flight: int = 1,
+    in_flight: int = IN_FLIGHT,
     assumptions: Assumptions = ASSUMED,
 ) -> Budget:
     """Return the budget of a configured camera node.
@@ -178,30 +159,26 @@ def node_budget(
     Args:
         card: The card of its network.
         network: What the network takes, as `trt_engine.network_memory.loaded_memory` says.
-        cameras: Name -> images; None for those that have sent none, which count as `UNSEEN`.
+        cameras: As for `camera_parts`, likewise mapped, thresholds and in_flight.
         room: What is free, read after the network was loaded; see `room_here`.
-        mapped: As for `camera_parts`, as also thresholds and in_flight.
+        mapped: Whether the GPU reads the host's memory in place.
         thresholds: What counts as a detection.
         staged: Names of the cameras whose memory was reserved before `room` was read.
-        in_flight: Images of a camera that are on their way at once.
+        in_flight: Runs that may be begun and not finished.
         assumptions: What the process takes; it runs already, so nothing depends on it.
 
     Raises:
         PerceptionError: As for `camera_parts`.
     """
-    parts = [*process_parts(network.name, assumptions, held=True), *network.parts]
-    for camera, frames in cameras.items():
-        parts += camera_parts(
-            card,
-            network,
-            camera,
-            frames or UNSEEN,
-            mapped=mapped,
-            thresholds=thresholds,
-            staged=camera in staged,
-            in_flight=in_flight,
-        )
-    return Budget(room, tuple(parts), network.notes)
+    parts = (
+        *process_parts(network.name, assumptions, held=True),
+        *network.parts,
+        *camera_parts(
+            card, network, cameras,
+            mapped=mapped, thresholds=thresholds, staged=staged, in_flight=in_flight,
+        ),
+    )  # fmt: skip
+    return Budget(room, parts, network.notes)
 
 
 def room_here(name: str = 'this machine') -> Room:
@@ -230,3 +207,65 @@ def budget_health(budget: Budget) -> Health:
             f'{part.nbytes / MIB:.1f} ({part.basis}{held})'
         )
     return Health(_LEVELS[budget.verdict], budget.text, values)
+
+
+def _owner(network: NetworkMemory, cameras: Sequence[str]) -> str:
+    if len(cameras) > 1:
+        return f'{network.name}, {len(cameras)} cameras'
+    return f'{network.name}, {cameras[0]}' if cameras[0] else network.name
+
+
+def _messages(owner: str, frames: Frames, cameras: int) -> list[Part]:
+    size = frames.pixels().nbytes * cameras
+    basis: Basis = 'assumed' if frames.assumed else 'estimate'
+    if frames.encoding != JPEG:
+        source = f'{_MESSAGES} of {frames} each'
+        return [Part(owner, 'messages', _MESSAGES * size, 'host', basis, source)]
+    source = f'{_MESSAGES} each, of at most the pixels'
+    return [
+        Part(owner, 'messages', _MESSAGES * size, 'host', 'bound', source),
+        Part(owner, 'decoded JPEG', size, 'host', 'estimate', f'{frames} each'),
+    ]
+
+
+def _staging(
+    card: Card,
+    network: NetworkMemory,
+    frames: Frames,
+    owner: str,
+    *,
+    mapped: bool,
+    thresholds: Thresholds,
+    in_flight: int,
+    held: bool,
+) -> list[Part]:
+    """Return what the GPU path takes for images of one size; none where it cannot take the head."""
+    decoder = open_decoder(card)
+    if not isinstance(decoder, GpuDecoder):
+        return []
+    taken = as_taken(card.input, {info.name: info.dtype for info in network.tensors})
+    image = exchange_bytes(taken, frames.pixels(), frames.encoding)
+    outputs = {
+        info.name: np.empty(info.shape, info.dtype)
+        for info in network.tensors
+        if info.mode == 'output'
+    }
+    shared, scratch = plan_bytes(
+        decoder.readouts(outputs), classes=len(card.classes), thresholds=thresholds
+    )
+    known: Basis = 'assumed' if frames.assumed else 'exact'
+    source = f'{in_flight} x {frames}{", not seen yet" if frames.assumed else ""}'
+
+    def part(what: str, sizes: Sequence[int], side: Side, basis: Basis, source: str) -> Part:
+        nbytes = in_flight * sum(map(block_bytes, sizes))
+        return Part(owner, what, nbytes, side, basis, source, held)
+
+    sides: tuple[Side, ...] = ('host',) if mapped else ('host', 'device')
+    return [
+        *(part('images', image, side, known, source) for side in sides),
+        part('decoding', scratch, 'device', 'exact', f'{in_flight} x candidates, ranking'),
+        *(
+            part('detections', shared, side, 'exact', f'{in_flight} x what comes back')
+            for side in sides
+        ),
+    ]

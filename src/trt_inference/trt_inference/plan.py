@@ -14,7 +14,6 @@ from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import fields
-from dataclasses import replace
 import json
 import os
 from pathlib import Path
@@ -49,6 +48,7 @@ from trt_engine.store import Store
 from trt_inference.camera_memory import camera_parts
 from trt_inference.camera_memory import Frames
 from trt_inference.camera_memory import room_here
+from trt_inference.camera_memory import UNSEEN
 from trt_inference.engines import find_engine
 
 FITS, DOES_NOT_FIT, USAGE = 0, 1, 2
@@ -116,11 +116,11 @@ def plan(args: Namespace) -> Budget:
         parts += network.parts
     if args.arena:
         parts = list(share_arena(parts))
+    words = args.camera or [(UNSEEN, 1)]
+    listed = [frames for frames, count in words for _ in range(count)]
+    cameras = {f'camera {place}': frames for place, frames in enumerate(listed, 1)}
     for card, network in networks:
-        for frames, count in args.camera or [(Frames(1920, 1080, 'bgr8'), 1)]:
-            camera = f'{count} camera{"s" * (count > 1)}'
-            of_one = camera_parts(card, network, camera, frames, mapped=room.device_mib is None)
-            parts += (replace(part, nbytes=part.nbytes * count) for part in of_one)
+        parts += camera_parts(card, network, cameras, mapped=room.device_mib is None)
     notes = dict.fromkeys(note for _, network in networks for note in network.notes)
     return Budget(room, tuple(parts), tuple(notes))
 
