@@ -24,6 +24,7 @@ from trt_engine.memory_budget import Assumptions
 from trt_engine.model_file import resolve_model
 from trt_engine.network_memory import built_memory
 from trt_engine.network_memory import input_shapes
+from trt_engine.network_memory import largest_batch
 from trt_engine.network_memory import loaded_memory
 from trt_engine.network_memory import onnx_memory
 from trt_engine.platform import Platform
@@ -102,14 +103,14 @@ def test_where_the_build_did_not_tell_of_weights_the_engine_file_bounds_them(kee
 def test_an_engine_whose_log_says_nothing_is_planned_as_if_it_were_not_there(keep, card):
     onnx = resolve_model(card)
     assumptions = Assumptions(scratch_mib=7)
-    silent = built_memory('demo', card, onnx, keep('imported\n'), assumptions)
-    assert silent == onnx_memory('demo', card, onnx, assumptions)
+    silent = built_memory('demo', card, onnx, keep('imported\n'), assumptions=assumptions)
+    assert silent == onnx_memory('demo', card, onnx, assumptions=assumptions)
 
 
 @pytest.mark.parametrize(('precision', 'size'), [('fp32', 4), ('fp16', 2), ('int8', 1)])
 def test_weights_follow_the_precision_and_activations_stay_a_bound(card, precision, size):
     changed = replace(card, build=Build(precision=precision))
-    told = figures(onnx_memory('demo', changed, resolve_model(card), Assumptions()))
+    told = figures(onnx_memory('demo', changed, resolve_model(card)))
     assert told['weights', 'device'] == (376345 * size + 72, 'estimate')
     assert told['activations', 'device'][1] == 'bound'
     assert told['scratch of kernels', 'device'] == (64 * MIB, 'assumed')
@@ -133,6 +134,20 @@ def test_activations_are_for_the_largest_profile():
     card = replace(load_card('demo'), build=Build(profiles=tuple({'images': r} for r in ranges)))
     assert input_shapes(card, largest=True)['images'] == (4, 3, 8, 9)
     assert input_shapes(card)['images'] == (1, 3, 256, 320)
+
+
+def test_each_number_of_images_has_inputs_and_outputs_of_its_own(card):
+    network = onnx_memory('demo', card, resolve_model(card), batch=3)
+    assert figures(network)['inputs and outputs', 'device'][0] == (1 + 2 + 3) * IO_BYTES
+    assert '2 tensors, for 1 to 3 images' in {part.source for part in network.parts}
+
+
+def test_images_go_together_as_the_profiles_and_the_cameras_allow():
+    card = load_card('demo')
+    assert largest_batch(card, 4) == 1
+    ranges = ShapeRange((1, 3, 256, 320), (2, 3, 256, 320), (4, 3, 256, 320))
+    card = replace(card, build=Build(profiles=({'images': ranges},)))
+    assert [largest_batch(card, n) for n in (1, 3, 8)] == [1, 3, 4]
 
 
 def test_another_instance_has_the_same_under_its_own_name(card):

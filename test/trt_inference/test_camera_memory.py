@@ -4,14 +4,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 
 import numpy as np
+import onnx
+from onnx import helper
+from onnx import numpy_helper
+from onnx import TensorProto
 import pytest
 
 from trt_builder.settings import Resolved
 from trt_builder.tensorrt_build import build
 from trt_engine.backends import open_backend
+from trt_engine.build_settings import Build
+from trt_engine.build_settings import ShapeRange
+from trt_engine.card import Head
 from trt_engine.card import load_card
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Pool
@@ -22,6 +30,7 @@ from trt_engine.health import Level
 from trt_engine.memory import MIB
 from trt_engine.memory_budget import Room
 from trt_engine.model_file import resolve_model
+from trt_engine.network_memory import largest_batch
 from trt_engine.network_memory import loaded_memory
 from trt_engine.network_memory import onnx_memory
 from trt_inference.camera_memory import budget_health
@@ -58,14 +67,15 @@ def make_detector(fake_cuda, tmp_path, card):
     """Return a function that opens the demo network on the GPU path, and gives its pool too."""
     closing = []
 
-    def make():
-        resolved = Resolved('tensorrt', (10, 3, 0), 'fp32', strongly_typed=False)
+    def make(card=card, model=None, profiles=(), **settings):
+        resolved = Resolved('tensorrt', (10, 3, 0), 'fp32', strongly_typed=False, profiles=profiles)
         plan = tmp_path / 'engine.plan'
-        output = build(resolved, resolve_model(card), report=lambda *_: None, log=lambda *_: None)
+        model = model or resolve_model(card)
+        output = build(resolved, model, report=lambda *_: None, log=lambda *_: None)
         plan.write_bytes(output.plan)
-        backend = open_backend('tensorrt', plan)
+        backend = open_backend('tensorrt', plan, own_arena='batch' in settings)
         pool, kernels = Pool(), Kernels(tmp_path / 'cubins')
-        detector = GpuDetector(card, backend, kernels=kernels, pool=pool)
+        detector = GpuDetector(card, backend, kernels=kernels, pool=pool, **settings)
         closing.extend((backend, pool, kernels, detector))
         return detector, pool
 
@@ -90,6 +100,8 @@ def test_what_is_planned_is_what_the_gpu_path_reserves(
         ('left', Frames(101, 75, 'mono8')),
         ('rear', Frames(64, 48, 'bgr8')),  # takes turns with the first
         ('right', Frames(128, 66, 'nv12')),
+        ('wide', Frames(1280, 1100, 'bgr8')),  # of which not all rows are read
+        ('high', Frames(700, 1500, 'nv12')),
     ):
         picture = (np.zeros_like(frames.pixels()), frames.encoding)
         under_way = [detector.begin([picture]) for _ in range(IN_FLIGHT)]
@@ -104,6 +116,53 @@ def test_what_is_planned_is_what_the_gpu_path_reserves(
     assert bool(reserved['mapped']) == integrated
 
 
+@pytest.mark.slow  # likewise
+def test_images_that_go_together_are_planned_for_in_every_mix(make_detector, card, tmp_path):
+    dims = ('N', 2, 6)  # one network output for each image: two boxes, made of the image
+    graph = helper.make_graph(
+        [
+            helper.make_node('GlobalAveragePool', ['images'], ['mean']),
+            helper.make_node('Reshape', ['mean', 'row'], ['rows']),
+            helper.make_node('Concat', ['rows', 'rows'], ['wide'], axis=2),
+            helper.make_node('Concat', ['wide', 'wide'], ['output'], axis=1),
+        ],
+        'net',
+        [helper.make_tensor_value_info('images', TensorProto.FLOAT, ('N', 3, 48, 64))],
+        [helper.make_tensor_value_info('output', TensorProto.FLOAT, dims)],
+        [numpy_helper.from_array(np.array([-1, 1, 3]), 'row')],
+    )
+    model = tmp_path / 'net.onnx'
+    opset = [helper.make_opsetid('', 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), model)
+    profile = {'images': ShapeRange((1, 3, 48, 64), (1, 3, 48, 64), (2, 3, 48, 64))}
+    head = Head('yolo', {'predictions': ('output',)}, {'form': 'end_to_end'})
+    card = replace(
+        card, input=replace(card.input, width=64, height=48), head=head,
+        build=Build(profiles=(profile,)), thresholds=replace(card.thresholds, nms_iou=None),
+    )  # fmt: skip
+    detector, pool = make_detector(card, model, (profile,), batch=3, in_flight=1)
+    assert detector.batch == largest_batch(card, 3) == 2
+    small, large = Frames(64, 48, 'bgr8'), Frames(90, 70, 'bgr8')
+    for mix in ([small], [large], [small, small], [large, small]):
+        detector.begin([(np.zeros_like(each.pixels()), each.encoding) for each in mix])()
+
+    network = loaded_memory('net', detector.backend)
+    planned = camera_parts(
+        card, network, {'a': small, 'b': large, 'c': small}, mapped=False, in_flight=1, batch=2
+    )
+    assert pooled(planned) == {
+        'device': pool.reserved_bytes['device'], 'host': pool.reserved_bytes['pinned'],
+    }  # fmt: skip
+    assert {part.basis for part in planned if part.what in POOLED} == {'bound'}
+    before = onnx_memory('net', card, model, batch=2)
+    held, plan = (
+        [part.nbytes for part in each.parts if part.what == 'inputs and outputs']
+        for each in (network, before)
+    )
+    assert held == plan == [(1 + 2) * (3 * 48 * 64 + 2 * 6) * 4] * 2
+    assert detector.backend.activation_bytes == 4096 + 256 * 4, 'one arena for all contexts'
+
+
 def of_one(card, network, frames, **kwargs):
     return camera_parts(card, network, {'front': frames}, **{'mapped': False, **kwargs})
 
@@ -112,9 +171,9 @@ def test_a_full_hd_camera_by_hand(card, network):
     frames = Frames(1920, 1080, 'bgr8')
     parts = {(part.what, part.side): part for part in of_one(card, network, frames, in_flight=1)}
     images = parts['images', 'host']
-    # 6,220,800 bytes of pixels in blocks of 1 MiB; tables for 320 columns, 180 rows, 3 x 256
-    # values: 11,072 bytes in blocks of 4096
-    assert images.nbytes == 6 * MIB + 12_288
+    # two of six rows are read, 360 of 5760 bytes: 2,073,600 in blocks of 256 KiB; tables for 320
+    # columns, 180 rows, 3 x 256 values: 11,072 bytes in blocks of 4096
+    assert images.nbytes == 2 * MIB + 12_288
     assert parts['images', 'device'].nbytes == images.nbytes
     assert images.basis == 'exact'
     assert images.owner == 'demo, front'
@@ -180,7 +239,9 @@ def test_a_camera_larger_than_assumed_can_be_refused_at_its_first_image(card, ne
     room = Room('this machine', 150, None, 'a test')
     node_budget(card, network, {'': None}, room, mapped=True).require()
     seen = {'': Frames(8000, 6000, 'bgra8')}
-    with pytest.raises(MemoryBudgetError, match=r'demo messages 549\.3, demo images 384\.0'):
+    with pytest.raises(
+        MemoryBudgetError, match=r'demo messages 549\.3, demo scratch of kernels 64\.0'
+    ):
         node_budget(card, network, seen, room, mapped=True).require()
 
 

@@ -9,6 +9,7 @@ laid side by side.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 import math
@@ -63,29 +64,37 @@ class NetworkMemory:
 
 
 def loaded_memory(name: str, backend: TensorRtBackend) -> NetworkMemory:
-    """Return what a loaded engine holds.
+    """Return what a loaded engine holds, all its contexts together.
 
     Args:
         name: What to call it.
         backend: The engine, prepared for the shapes that it will run with.
     """
-    memory = backend.memory
     tensors = tuple(
-        replace(info, shape=memory[info.name].host.shape)
+        replace(info, shape=backend.memory[info.name].host.shape)
         for info in backend.tensors
-        if info.name in memory
+        if info.name in backend.memory
     )
+    reserved = [
+        each.host.nbytes for context in backend.contexts for each in context.memory.values()
+    ]
     parts = (
         _weights(name, backend.plan_bytes, 'bound', 'the engine file, with its kernels'),
         _activations(name, backend.activation_bytes, 'exact', 'TensorRT says so, scratch included'),
-        *_exchanges(name, tensors),
+        *_both_sides(name, sum(reserved), f'{len(reserved)} tensors'),
     )
     notes = tuple(f'{each} of {name}, which grows as it must' for each in backend.varying)
     return NetworkMemory(name, tensors, tuple(replace(part, held=True) for part in parts), notes)
 
 
 def built_memory(
-    name: str, card: Card, onnx: Path, entry: Entry, assumptions: Assumptions = ASSUMED
+    name: str,
+    card: Card,
+    onnx: Path,
+    entry: Entry,
+    *,
+    assumptions: Assumptions = ASSUMED,
+    batch: int = 1,
 ) -> NetworkMemory:
     """Return what an engine of the store will take; TensorRT told of it in the build's log.
 
@@ -95,6 +104,7 @@ def built_memory(
         onnx: The model that it was built from.
         entry: The engine.
         assumptions: As for `onnx_memory`, where the log does not tell.
+        batch: Most images that go through it together.
 
     Raises:
         ModelFileError: The sizes of its tensors do not follow from the model.
@@ -106,7 +116,7 @@ def built_memory(
     )
     source = f'the build of engine {entry.key[:12]}'
     if activations is None:  # an engine from elsewhere, or one that was built in silence
-        return onnx_memory(name, card, onnx, assumptions)
+        return onnx_memory(name, card, onnx, assumptions=assumptions, batch=batch)
     size = entry.manifest.plan_bytes or entry.size_bytes
     tensors = _as_built(card.build, read_onnx_memory(onnx, input_shapes(card)).tensors)
     parts = (
@@ -119,13 +129,13 @@ def built_memory(
             for nbytes in (persistent,)
             if nbytes is not None
         ),
-        *_exchanges(name, tensors),
+        *_exchanges(name, tensors, batch),
     )
     return NetworkMemory(name, tensors, parts, _notes(card))
 
 
 def onnx_memory(
-    name: str, card: Card, onnx: Path, assumptions: Assumptions = ASSUMED
+    name: str, card: Card, onnx: Path, *, assumptions: Assumptions = ASSUMED, batch: int = 1
 ) -> NetworkMemory:
     """Return what an engine will take that is still to be built.
 
@@ -134,6 +144,7 @@ def onnx_memory(
         card: Its card.
         onnx: Its model.
         assumptions: What its kernels take beside tensors, where the card sets no limit.
+        batch: Most images that go through it together.
 
     Raises:
         ModelFileError: The sizes of its tensors do not follow from the model.
@@ -156,7 +167,7 @@ def onnx_memory(
         if limit is None
         else Part(name, SCRATCH, limit * MIB, 'device', 'bound',
                   "the card's memory_mib.workspace"),
-        *_exchanges(name, tensors),
+        *_exchanges(name, tensors, batch),
     )  # fmt: skip
     return NetworkMemory(name, tensors, parts, _notes(card, largest.unknown))
 
@@ -176,6 +187,12 @@ def input_shapes(card: Card, *, largest: bool = False) -> dict[str, tuple[int, .
     if spec.size_tensor is not None:
         shapes[spec.size_tensor] = (1, 2)
     return {**shapes, **_largest(card.build)} if largest else shapes
+
+
+def largest_batch(card: Card, cameras: int) -> int:
+    """Return how many images of so many cameras go through the card's engine together."""
+    shape = _largest(card.build).get(card.input.tensor, (1,))
+    return max(1, min(cameras, shape[0]))
 
 
 def _largest(build: Build) -> dict[str, tuple[int, ...]]:
@@ -204,10 +221,14 @@ def _activations(name: str, nbytes: int, basis: Basis, source: str) -> Part:
     return Part(name, ACTIVATIONS, nbytes, 'device', basis, source)
 
 
-def _exchanges(name: str, tensors: tuple[TensorInfo, ...]) -> tuple[Part, ...]:
-    """Return inputs and outputs, which the backend has on both sides."""
-    nbytes = sum(math.prod(info.shape) * info.dtype.itemsize for info in tensors)
-    source = f'{len(tensors)} tensors'
+def _exchanges(name: str, tensors: Sequence[TensorInfo], batch: int) -> tuple[Part, ...]:
+    """Return inputs and outputs, which the backend has on both sides and for each batch size."""
+    of_one = sum(math.prod(info.shape) * info.dtype.itemsize for info in tensors)
+    more = f', for 1 to {batch} images' if batch > 1 else ''
+    return _both_sides(name, of_one * batch * (batch + 1) // 2, f'{len(tensors)} tensors{more}')
+
+
+def _both_sides(name: str, nbytes: int, source: str) -> tuple[Part, ...]:
     return (
         Part(name, 'inputs and outputs', nbytes, 'device', 'exact', source),
         Part(name, 'inputs and outputs', nbytes, 'host', 'exact', source),

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from itertools import product
+from operator import mul
 
 import numpy as np
 
@@ -39,6 +41,7 @@ from trt_engine.network_memory import NetworkMemory
 from trt_engine.preprocess import as_taken
 from trt_inference.decoders import GpuDecoder
 from trt_inference.decoders import open_decoder
+from trt_inference.gpu_pipeline import PLANS_KEPT
 
 JPEG = 'jpeg'  # of CompressedImage; decoded to bgr8
 IN_FLIGHT = 2  # the default of GpuDetector
@@ -105,6 +108,7 @@ def camera_parts(
     thresholds: Thresholds | None = None,
     staged: Collection[str] = (),
     in_flight: int = IN_FLIGHT,
+    batch: int = 1,
 ) -> tuple[Part, ...]:
     """Return what the cameras of one node take.
 
@@ -115,7 +119,8 @@ def camera_parts(
         mapped: Whether the GPU reads the host's memory in place, as on a board with one memory.
         thresholds: What counts as a detection; the card's where not given.
         staged: Names of the cameras whose memory was reserved already.
-        in_flight: As of `GpuDetector`.
+        in_flight: As of `GpuDetector`, likewise batch.
+        batch: Most images that go through the network together.
 
     Raises:
         ImageError: The images cannot be read.
@@ -131,10 +136,12 @@ def camera_parts(
         alike.setdefault(frames.decoded(), []).append(camera)
     for frames, names in sent.items():
         parts += _messages(_owner(network, names), frames, len(names))
+    counts = _image_plans({frames: len(names) for frames, names in alike.items()}, batch)
     for frames, names in alike.items():
         parts += _staging(
             card, network, frames, _owner(network, names),
-            mapped=mapped, thresholds=thresholds or card.thresholds, in_flight=in_flight,
+            mapped=mapped, thresholds=thresholds or card.thresholds,
+            times=in_flight * counts[frames], together=batch > 1,
             held=any(name in staged for name in names),
         )  # fmt: skip
     return tuple(parts)
@@ -150,6 +157,7 @@ def node_budget(
     thresholds: Thresholds | None = None,
     staged: Collection[str] = (),
     in_flight: int = IN_FLIGHT,
+    batch: int = 1,
     assumptions: Assumptions = ASSUMED,
 ) -> Budget:
     """Return the budget of a configured camera node.
@@ -159,12 +167,13 @@ def node_budget(
     Args:
         card: The card of its network.
         network: What the network takes, as `trt_engine.network_memory.loaded_memory` says.
-        cameras: As for `camera_parts`, likewise mapped, thresholds and in_flight.
+        cameras: As for `camera_parts`, likewise what follows `room` but for the assumptions.
         room: What is free, read after the network was loaded; see `room_here`.
         mapped: Whether the GPU reads the host's memory in place.
         thresholds: What counts as a detection.
         staged: Names of the cameras whose memory was reserved before `room` was read.
         in_flight: Runs that may be begun and not finished.
+        batch: Most images that go through the network together, as the detector says.
         assumptions: What the process takes; it runs already, so nothing depends on it.
 
     Raises:
@@ -175,7 +184,7 @@ def node_budget(
         *network.parts,
         *camera_parts(
             card, network, cameras,
-            mapped=mapped, thresholds=thresholds, staged=staged, in_flight=in_flight,
+            mapped=mapped, thresholds=thresholds, staged=staged, in_flight=in_flight, batch=batch,
         ),
     )  # fmt: skip
     return Budget(room, parts, network.notes)
@@ -236,7 +245,8 @@ def _staging(
     *,
     mapped: bool,
     thresholds: Thresholds,
-    in_flight: int,
+    times: int,
+    together: bool,
     held: bool,
 ) -> list[Part]:
     """Return what the GPU path takes for images of one size; none where it cannot take the head."""
@@ -253,19 +263,37 @@ def _staging(
     shared, scratch = plan_bytes(
         decoder.readouts(outputs), classes=len(card.classes), thresholds=thresholds
     )
-    known: Basis = 'assumed' if frames.assumed else 'exact'
-    source = f'{in_flight} x {frames}{", not seen yet" if frames.assumed else ""}'
+    exact: Basis = 'bound' if together else 'exact'  # some mixes of cameras may never occur
+    known: Basis = 'assumed' if frames.assumed else exact
+    unseen = ', not seen yet' if frames.assumed else ''
 
     def part(what: str, sizes: Sequence[int], side: Side, basis: Basis, source: str) -> Part:
-        nbytes = in_flight * sum(map(block_bytes, sizes))
-        return Part(owner, what, nbytes, side, basis, source, held)
+        nbytes = times * sum(map(block_bytes, sizes))
+        return Part(owner, what, nbytes, side, basis, f'{times} x {source}', held)
 
     sides: tuple[Side, ...] = ('host',) if mapped else ('host', 'device')
     return [
-        *(part('images', image, side, known, source) for side in sides),
-        part('decoding', scratch, 'device', 'exact', f'{in_flight} x candidates, ranking'),
-        *(
-            part('detections', shared, side, 'exact', f'{in_flight} x what comes back')
-            for side in sides
-        ),
+        *(part('images', image, side, known, f'{frames}{unseen}') for side in sides),
+        part('decoding', scratch, 'device', exact, 'candidates, ranking'),
+        *(part('detections', shared, side, exact, 'what comes back') for side in sides),
     ]
+
+
+def _image_plans(numbers: Mapping[Frames, int], batch: int) -> dict[Frames, int]:
+    """Return for how many images of each size a detector may have memory, for one run under way.
+
+    It keeps memory for each mix of sizes that went through the network together, up to a limit.
+
+    Args:
+        numbers: How many cameras send each size.
+        batch: Most images that go through the network together.
+    """
+    mixes = [
+        mix
+        for mix in product(*(range(min(number, batch) + 1) for number in numbers.values()))
+        if 1 <= sum(mix) <= batch
+    ]
+    sizes = [frames.pixels().nbytes for frames in numbers]
+    mixes.sort(key=lambda mix: -sum(map(mul, mix, sizes)))
+    kept = mixes[: PLANS_KEPT * batch]
+    return {frames: sum(mix[place] for mix in kept) for place, frames in enumerate(numbers)}

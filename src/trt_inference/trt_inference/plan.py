@@ -41,6 +41,7 @@ from trt_engine.memory_budget import Room
 from trt_engine.memory_budget import share_arena
 from trt_engine.model_file import resolve_model
 from trt_engine.network_memory import built_memory
+from trt_engine.network_memory import largest_batch
 from trt_engine.network_memory import NetworkMemory
 from trt_engine.network_memory import onnx_memory
 from trt_engine.platform import read_platform
@@ -98,12 +99,15 @@ def plan(args: Namespace) -> Budget:
     )
     board = None if args.board == THIS else find_board(args.board)
     room = _room(board, args.system_mib)
+    words = args.camera or [(UNSEEN, 1)]
+    listed = [frames for frames, count in words for _ in range(count)]
+    cameras = {f'camera {place}': frames for place, frames in enumerate(listed, 1)}
     elsewhere = _models(args.onnx, [asked.name for asked in args.card])
     networks: list[tuple[Card, NetworkMemory]] = []
     for asked in args.card:
         card = load_card(asked.name, onnx=elsewhere.get(asked.name))
         card = with_overrides(card, args.settings)
-        one = _network(card, args.store, board, assumptions)
+        one = _network(card, args.store, board, assumptions, len(cameras))
         for _ in range(asked.count):
             before = sum(card.name == other.name for other, _ in networks)
             name = f'{card.name} {before + 1}' if before else card.name
@@ -116,11 +120,10 @@ def plan(args: Namespace) -> Budget:
         parts += network.parts
     if args.arena:
         parts = list(share_arena(parts))
-    words = args.camera or [(UNSEEN, 1)]
-    listed = [frames for frames, count in words for _ in range(count)]
-    cameras = {f'camera {place}': frames for place, frames in enumerate(listed, 1)}
     for card, network in networks:
-        parts += camera_parts(card, network, cameras, mapped=room.device_mib is None)
+        batch = largest_batch(card, len(cameras))
+        mapped = room.device_mib is None
+        parts += camera_parts(card, network, cameras, mapped=mapped, batch=batch)
     notes = dict.fromkeys(note for _, network in networks for note in network.notes)
     return Budget(room, tuple(parts), tuple(notes))
 
@@ -242,7 +245,7 @@ def _room(board: Board | None, system_mib: int | None) -> Room:
 
 
 def _network(
-    card: Card, store: str, board: Board | None, assumptions: Assumptions
+    card: Card, store: str, board: Board | None, assumptions: Assumptions, cameras: int
 ) -> NetworkMemory:
     core = card.build.dla.core
     if board is not None and core is not None and core >= board.dla_cores:
@@ -255,9 +258,10 @@ def _network(
         entry = find_engine(card, store).entry
     else:
         entry = _find_built(card, onnx, store, board)
+    batch = largest_batch(card, cameras)
     if entry is None:
-        return onnx_memory(card.name, card, onnx, assumptions)
-    return built_memory(card.name, card, onnx, entry, assumptions)
+        return onnx_memory(card.name, card, onnx, assumptions=assumptions, batch=batch)
+    return built_memory(card.name, card, onnx, entry, assumptions=assumptions, batch=batch)
 
 
 def _find_built(card: Card, onnx: Path, store: str, board: Board) -> Entry | None:

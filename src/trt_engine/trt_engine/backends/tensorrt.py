@@ -186,8 +186,15 @@ class TensorRtBackend:
 
     @property
     def activation_bytes(self) -> int:
-        """Return what a context takes for intermediate results, scratch of kernels included."""
-        return scratch_bytes(self._engine)
+        """Return what its contexts take for intermediate results, scratch of kernels included."""
+        assert self._loaded is not None
+        share = self._loaded.arena is not None
+        return scratch_bytes(self._engine) * (1 if share else len(self.contexts))
+
+    @property
+    def contexts(self) -> tuple[EngineContext, ...]:
+        """Return what runs it: the first context, and those that were asked for since."""
+        return tuple(each for each in self._contexts if not each.closed)
 
     @property
     def varying(self) -> tuple[str, ...]:

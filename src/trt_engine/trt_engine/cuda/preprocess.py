@@ -132,11 +132,11 @@ class FramePlan:
             'preprocess', FORMAT=form, ELEMENT=_ELEMENTS[np.dtype(spec.dtype).itemsize]
         )
         down = _taps(height, place[1], at_edges_alone=False)
-        self._rows = _rows_read(down, rows, form)
+        self._rows = _rows_read(down, rows, form, len(pixels))
         step = pixels.nbytes // pixels.shape[0]
         chroma = rows * step
         shape = pixels.shape
-        if resident or (self._rows is not None and len(self._rows) > _MOST_ROWS * len(pixels)):
+        if resident:
             self._rows = None
         if self._rows is not None:
             down[:, :2] = np.searchsorted(self._rows, down[:, :2])
@@ -223,20 +223,28 @@ class FramePlan:
         self._kernel.launch(stream, self._grid, _BLOCK, self._given)
 
 
-def exchange_bytes(spec: ImageInput, pixels: Array, encoding: str) -> tuple[int, int]:
-    """Return the sizes of what a `FramePlan` takes on both sides: an image, and its tables.
+def frame_bytes(
+    spec: ImageInput, pixels: Array, encoding: str, *, resident: bool = False
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes of what a `FramePlan` takes: on both sides, and of the GPU alone.
 
     Args:
         spec: As for `FramePlan`, likewise those that follow.
         pixels: Only its shape and type count.
         encoding: One of `trt_engine.encodings.ENCODINGS`.
+        resident: Whether images come to be on the GPU by other means.
 
     Raises:
         ImageError: The image cannot be read as what it says it is.
     """
-    _, width, height = measure(pixels, encoding)
+    rows, width, height = measure(pixels, encoding)
     fitted_width, fitted_height, _, _ = fit(width, height, spec)
-    return pixels.nbytes, _TAP_BYTES * (fitted_width + fitted_height) + level_table(spec).nbytes
+    down = _taps(height, fitted_height, at_edges_alone=False)
+    form, _ = _find_format(find_encoding(encoding), pixels)
+    read = _rows_read(down, rows, form, len(pixels))
+    staged = pixels.nbytes if read is None else len(read) * (pixels.nbytes // len(pixels))
+    tables = _TAP_BYTES * fitted_width + down.nbytes + level_table(spec).nbytes
+    return ((tables,), (pixels.nbytes,)) if resident else ((staged, tables), ())
 
 
 def _find_format(encoding: Encoding, pixels: Array) -> tuple[str, tuple[int, int, int]]:
@@ -248,19 +256,20 @@ def _find_format(encoding: Encoding, pixels: Array) -> tuple[str, tuple[int, int
     return 'PACKED', encoding.rgb
 
 
-def _rows_read(down: Array, rows: int, form: str) -> Array | None:
-    """Return which rows of the bytes the kernel reads, ascending; None where it may be any.
+def _rows_read(down: Array, rows: int, form: str, of: int) -> Array | None:
+    """Return which rows of the bytes the kernel reads, ascending; None for (nearly) all of them.
 
     Bilinear sampling reads two rows for each row of the network, which of a large image are few:
     the others need not be brought to the GPU.
     """
     if form == 'BAYER':  # the colours of a pixel are in the rows around it
         return None
-    read = np.unique(down[:, :2])
-    if form != 'YUV420':
-        return read
-    pairs = np.unique(read // 2)  # whole, so that a row still finds its colours at half its place
-    return np.concatenate([np.stack([pairs * 2, pairs * 2 + 1], axis=1).reshape(-1), rows + pairs])
+    read: Array = np.unique(down[:, :2])
+    if form == 'YUV420':
+        pairs = np.unique(read // 2)  # whole, so that a row finds its colours at half its place
+        whole = np.stack([pairs * 2, pairs * 2 + 1], axis=1).reshape(-1)
+        read = np.concatenate([whole, rows + pairs])
+    return read if len(read) <= _MOST_ROWS * of else None
 
 
 def _taps(size: int, fitted: int, *, at_edges_alone: bool) -> Array:
