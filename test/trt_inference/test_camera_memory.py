@@ -201,9 +201,17 @@ def test_cameras_of_one_size_share_staging_and_have_messages_each(card, network)
 def test_a_compressed_camera_has_the_decoded_picture_besides(card, network):
     parts = of_one(card, network, Frames(640, 480, 'jpeg'))
     figures = {part.what: (part.nbytes, part.basis) for part in parts}
-    assert figures['decoded JPEG'] == (640 * 480 * 3, 'estimate')
+    assert figures['decoded JPEG'] == (3 * 640 * 480 * 3, 'estimate')
     assert figures['messages'] == (3 * 640 * 480 * 3, 'bound')
     assert pooled(parts) == pooled(of_one(card, network, Frames(640, 480, 'bgr8')))
+
+
+def test_with_nvjpeg_the_picture_is_on_the_gpu_alone(card, network):
+    parts = of_one(card, network, Frames(640, 480, 'jpeg'), nvjpeg=True, in_flight=1)
+    figures = {(part.what, part.side): part.nbytes for part in parts}
+    assert figures['decoded JPEG', 'device'] == 8 << 17  # 921,600 in blocks of 128 KiB
+    assert ('decoded JPEG', 'host') not in figures
+    assert figures['images', 'host'] == 12_288, 'the tables alone'
 
 
 def test_a_head_that_the_gpu_does_not_decode_stages_nothing_there(card, network, monkeypatch):

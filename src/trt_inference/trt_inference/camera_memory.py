@@ -19,7 +19,7 @@ from trt_engine.card import Card
 from trt_engine.card import Thresholds
 from trt_engine.cuda.detections import plan_bytes
 from trt_engine.cuda.memory import block_bytes
-from trt_engine.cuda.preprocess import exchange_bytes
+from trt_engine.cuda.preprocess import frame_bytes
 from trt_engine.cuda.runtime import attribute
 from trt_engine.cuda.runtime import device_memory
 from trt_engine.encodings import find_encoding
@@ -42,10 +42,11 @@ from trt_engine.preprocess import as_taken
 from trt_inference.decoders import GpuDecoder
 from trt_inference.decoders import open_decoder
 from trt_inference.gpu_pipeline import PLANS_KEPT
+from trt_inference.pipeline import JPEG
 
-JPEG = 'jpeg'  # of CompressedImage; decoded to bgr8
 IN_FLIGHT = 2  # the default of GpuDetector
 _MESSAGES = 3  # that arrives, that waits as the newest, and that is looked at
+_PICTURES = 3  # likewise, of a camera whose messages are decoded on the CPU
 _LEVELS = {'ok': Level.OK, 'warning': Level.WARN, 'refused': Level.ERROR}
 
 
@@ -91,9 +92,9 @@ class Frames:
         )  # fmt: skip
         return np.empty(layout.shape, layout.sample)
 
-    def decoded(self) -> Frames:
-        """Return the images as they are brought to the GPU."""
-        return replace(self, encoding='bgr8') if self.encoding == JPEG else self
+    def staged(self, nvjpeg: bool) -> Frames:
+        """Return the images as they are brought to the GPU, where nvJPEG takes them or not."""
+        return replace(self, encoding='bgr8') if self.encoding == JPEG and not nvjpeg else self
 
 
 UNSEEN = Frames(1920, 1080, 'bgr8', assumed=True)
@@ -109,6 +110,7 @@ def camera_parts(
     staged: Collection[str] = (),
     in_flight: int = IN_FLIGHT,
     batch: int = 1,
+    nvjpeg: bool = False,
 ) -> tuple[Part, ...]:
     """Return what the cameras of one node take.
 
@@ -121,6 +123,8 @@ def camera_parts(
         staged: Names of the cameras whose memory was reserved already.
         in_flight: As of `GpuDetector`, likewise batch.
         batch: Most images that go through the network together.
+        nvjpeg: Whether compressed images are decoded on the GPU; what nvJPEG takes for its own
+            work is not counted.
 
     Raises:
         ImageError: The images cannot be read.
@@ -133,9 +137,9 @@ def camera_parts(
     for camera, seen in cameras.items():
         frames = seen or UNSEEN
         sent.setdefault(frames, []).append(camera)
-        alike.setdefault(frames.decoded(), []).append(camera)
+        alike.setdefault(frames.staged(nvjpeg), []).append(camera)
     for frames, names in sent.items():
-        parts += _messages(_owner(network, names), frames, len(names))
+        parts += _messages(_owner(network, names), frames, len(names), nvjpeg)
     counts = _image_plans({frames: len(names) for frames, names in alike.items()}, batch)
     for frames, names in alike.items():
         parts += _staging(
@@ -158,6 +162,7 @@ def node_budget(
     staged: Collection[str] = (),
     in_flight: int = IN_FLIGHT,
     batch: int = 1,
+    nvjpeg: bool = False,
     assumptions: Assumptions = ASSUMED,
 ) -> Budget:
     """Return the budget of a configured camera node.
@@ -174,6 +179,7 @@ def node_budget(
         staged: Names of the cameras whose memory was reserved before `room` was read.
         in_flight: Runs that may be begun and not finished.
         batch: Most images that go through the network together, as the detector says.
+        nvjpeg: Whether the detector takes JPEG.
         assumptions: What the process takes; it runs already, so nothing depends on it.
 
     Raises:
@@ -185,6 +191,7 @@ def node_budget(
         *camera_parts(
             card, network, cameras,
             mapped=mapped, thresholds=thresholds, staged=staged, in_flight=in_flight, batch=batch,
+            nvjpeg=nvjpeg,
         ),
     )  # fmt: skip
     return Budget(room, parts, network.notes)
@@ -224,17 +231,18 @@ def _owner(network: NetworkMemory, cameras: Sequence[str]) -> str:
     return f'{network.name}, {cameras[0]}' if cameras[0] else network.name
 
 
-def _messages(owner: str, frames: Frames, cameras: int) -> list[Part]:
+def _messages(owner: str, frames: Frames, cameras: int, nvjpeg: bool) -> list[Part]:
     size = frames.pixels().nbytes * cameras
     basis: Basis = 'assumed' if frames.assumed else 'estimate'
     if frames.encoding != JPEG:
         source = f'{_MESSAGES} of {frames} each'
         return [Part(owner, 'messages', _MESSAGES * size, 'host', basis, source)]
     source = f'{_MESSAGES} each, of at most the pixels'
-    return [
-        Part(owner, 'messages', _MESSAGES * size, 'host', 'bound', source),
-        Part(owner, 'decoded JPEG', size, 'host', 'estimate', f'{frames} each'),
-    ]
+    messages = Part(owner, 'messages', _MESSAGES * size, 'host', 'bound', source)
+    if nvjpeg:
+        return [messages]
+    source = f'{_PICTURES} of {frames} each'
+    return [messages, Part(owner, 'decoded JPEG', _PICTURES * size, 'host', basis, source)]
 
 
 def _staging(
@@ -254,7 +262,10 @@ def _staging(
     if not isinstance(decoder, GpuDecoder):
         return []
     taken = as_taken(card.input, {info.name: info.dtype for info in network.tensors})
-    image = exchange_bytes(taken, frames.pixels(), frames.encoding)
+    resident = frames.encoding == JPEG
+    image, on_gpu = frame_bytes(
+        taken, frames.pixels(), 'bgr8' if resident else frames.encoding, resident=resident
+    )
     outputs = {
         info.name: np.empty(info.shape, info.dtype)
         for info in network.tensors
@@ -274,6 +285,7 @@ def _staging(
     sides: tuple[Side, ...] = ('host',) if mapped else ('host', 'device')
     return [
         *(part('images', image, side, known, f'{frames}{unseen}') for side in sides),
+        *(part('decoded JPEG', [size], 'device', known, f'{frames}{unseen}') for size in on_gpu),
         part('decoding', scratch, 'device', exact, 'candidates, ranking'),
         *(part('detections', shared, side, exact, 'what comes back') for side in sides),
     ]
