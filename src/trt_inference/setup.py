@@ -24,6 +24,7 @@ setup(
     entry_points={
         'console_scripts': [
             'inference = trt_inference.entry:inference',
+            'plan = trt_inference.entry:plan',
             'replay = trt_inference.entry:replay',
             'watch = trt_inference.entry:watch',
         ],

@@ -99,8 +99,8 @@ class TensorRtBackend:
                 self._resources.callback(stream.close)
             if own_arena and arena is None:
                 assert stream is not None
-                arena = Arena(stream)
-                self._resources.callback(arena.close)
+                self._loaded.arena = Arena(stream)
+                self._resources.callback(self._loaded.arena.close)
             self._identity += f', {device_name()}'
             self._start(flavour, dla_core)
             self._load_plugins(flavour, plugins)
@@ -137,7 +137,6 @@ class TensorRtBackend:
     @property
     def profiles(self) -> tuple[Profile, ...]:
         """Return what each optimisation profile takes: input -> shapes, of inputs that vary."""
-        assert self._loaded is not None
         return self._loaded.profiles
 
     @property
@@ -152,6 +151,22 @@ class TensorRtBackend:
         Outputs of `varying` are not among them.
         """
         return self._first.memory
+
+    @property
+    def plan_bytes(self) -> int:
+        """Return the size of the serialized engine, which holds weights and kernels."""
+        return self._plan_bytes
+
+    @property
+    def activation_bytes(self) -> int:
+        """Return what its contexts take for intermediate results, scratch of kernels included."""
+        share = self._loaded.arena is not None
+        return self._loaded.scratch_bytes * (1 if share else len(self.contexts))
+
+    @property
+    def contexts(self) -> tuple[EngineContext, ...]:
+        """Return what runs it: the first context, and those that were asked for since."""
+        return tuple(each for each in self._contexts if not each.closed)
 
     @property
     def varying(self) -> tuple[str, ...]:
@@ -275,6 +290,7 @@ class TensorRtBackend:
             ) from exc
         if version_compatible:
             self._runtime.engine_host_code_allowed = True
+        self._plan_bytes = len(content)
         mark = self._hearing.mark()
         self._loaded.engine = self._runtime.deserialize_cuda_engine(content)
         del content  # on a Jetson it is the memory that the context wants

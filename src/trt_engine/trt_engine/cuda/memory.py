@@ -77,7 +77,7 @@ class Pool:
         Raises:
             InferenceError: There is not enough.
         """
-        size = _round_up(nbytes)
+        size = block_bytes(nbytes)
         for block in self._free:
             if block.kind == kind and block.nbytes == size:
                 self._free.remove(block)
@@ -104,7 +104,8 @@ class Pool:
             call('cudaFree' if block.kind == 'device' else 'cudaFreeHost', block.address)
 
 
-def _round_up(nbytes: int) -> int:
+def block_bytes(nbytes: int) -> int:
+    """Return what a pool reserves for so many bytes."""
     grain: int = max(_SMALLEST_BYTES, 1 << nbytes.bit_length() >> 3)
     return max(1, -(-nbytes // grain)) * grain
 

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 
 LARGEST = 1 << 32
+TOTAL = 8 << 30
 RUBBISH = 0xAB
 GUARD = 256  # bytes of rubbish before and after each piece of memory, and what it is aligned to
 
@@ -175,6 +176,11 @@ def cudaDeviceGetAttribute(attribute, device):
 
 def cudaGetDeviceProperties(device):
     return _status(), SimpleNamespace(name=b'Stand-in' + bytes(248))
+
+
+def cudaMemGetInfo():
+    used = sum(memory.nbytes for memory in allocations.values())
+    return _status(), TOTAL - used, TOTAL
 
 
 def cudaStreamCreate():
