@@ -25,6 +25,7 @@ setup(
         'console_scripts': [
             'inference = trt_inference.entry:inference',
             'lidar_inference = trt_inference.entry:lidar_inference',
+            'plan = trt_inference.entry:plan',
             'replay = trt_inference.entry:replay',
             'watch = trt_inference.entry:watch',
         ],

@@ -28,6 +28,9 @@ struct dim3 {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(16) int4 {
+    int x, y, z, w;
+};
 
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
 

@@ -708,7 +708,11 @@ class IExecutionContext(_Reports):
     def _memory(self, name: str, address: int, shape: tuple[int, ...]) -> np.ndarray:
         dtype = np.dtype(_NUMPY[self.engine.tensors[name][1]])
         size = int(np.prod(shape)) * dtype.itemsize
-        return _cuda().view(address, size).view(dtype).reshape(shape)
+        if self.engine.get_tensor_location(name) is TensorLocation.HOST:
+            content = np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(address))
+        else:
+            content = _cuda().view(address, size)
+        return content.view(dtype).reshape(shape)
 
     def _inferred(self, name: str) -> Dims:
         model = onnx.ModelProto()
@@ -807,7 +811,6 @@ def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
 # What not every version has of what runs engines; tested against tensorrt_api_matrix.txt.
 RUNTIME_FEATURES = {
     'ExecutionContextAllocationStrategy': Feature((10,)),
-    'PreviewFeature.PROFILE_SHARING_0806': Feature(until=(11,)),
     'ICudaEngine.create_execution_context_without_device_memory': Feature(until=(11,)),
     'ICudaEngine.device_memory_size': Feature(until=(11,)),
     'ICudaEngine.device_memory_size_v2': Feature((10, 1)),

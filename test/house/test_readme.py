@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 import re
+import shlex
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ from trt_engine.card import parse_card
 from trt_engine.preprocess import Preprocessor
 import trt_inference.decoders
 from trt_inference.decoders import yolo
+import trt_inference.plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / 'README.md').read_text()
@@ -60,6 +62,17 @@ def test_the_head_in_the_readme_decodes():
 
     assert found.boxes.tolist() == [[20, 40, 60, 80]], 'twice as large in the image'
     assert found.classes.tolist() == [2]
+
+
+def test_the_plan_in_the_readme_is_what_the_command_prints(tmp_path, capsys):
+    (command, printed), *others = re.findall(
+        r'\n\$ ros2 run trt_inference plan (.*)\n((?:.*\n)*?)```', README
+    )
+    assert not others
+
+    status = trt_inference.plan.main([*shlex.split(command), '--store', str(tmp_path)])
+
+    assert (status, capsys.readouterr().out) == (0, printed)
 
 
 @pytest.mark.parametrize('target', sorted(set(re.findall(r'\]\(([^)#:]+)\)', README))))

@@ -12,7 +12,6 @@ from onnx import helper
 from onnx import TensorProto
 import pytest
 
-from trt_builder.dla.graph import fold_graph
 from trt_builder.dla.report import explain_availability
 from trt_builder.dla.report import report
 from trt_builder.dla.report import report_graph
@@ -20,6 +19,7 @@ from trt_builder.layers import fallbacks
 from trt_builder.layers import placement
 from trt_engine.errors import BuildRefusedError
 from trt_engine.errors import ModelFileError
+from trt_engine.onnx_graph import fold_graph
 
 pytestmark = pytest.mark.slow  # seconds altogether
 

@@ -8,35 +8,17 @@ import pytest
 
 from trt_builder.memory import check_disk
 from trt_builder.memory import count_oom_kills
-from trt_builder.memory import Memory
-from trt_builder.memory import MIB
 from trt_builder.memory import plan_memory
-from trt_builder.memory import read_memory
 from trt_engine.errors import BuildRefusedError
-
-MEMINFO = 'MemTotal:        7800000 kB\nMemFree:  100 kB\nMemAvailable:    5120000 kB\n\
-SwapFree:        2048000 kB\n'
+from trt_engine.memory import Memory
+from trt_engine.memory import MIB
+from trt_engine.memory import read_memory
 
 
 def write(root, place, text):
     path = root / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-
-
-def test_memory_is_what_the_kernel_says(tmp_path):
-    write(tmp_path, 'proc/meminfo', MEMINFO)
-    assert read_memory(tmp_path) == Memory(5000, 7617, 2000)
-
-
-@pytest.mark.parametrize(
-    ('limit', 'used', 'available'), [('max', 0, 5000), (1000 * MIB, 300 * MIB, 700), (1, MIB, 0)]
-)
-def test_a_container_has_what_its_limit_leaves(tmp_path, limit, used, available):
-    write(tmp_path, 'proc/meminfo', MEMINFO)
-    write(tmp_path, 'sys/fs/cgroup/memory.max', f'{limit}\n')
-    write(tmp_path, 'sys/fs/cgroup/memory.current', f'{used}\n')
-    assert read_memory(tmp_path).available == available
 
 
 def test_a_machine_that_says_nothing_is_a_warning(tmp_path):

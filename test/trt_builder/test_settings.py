@@ -108,6 +108,7 @@ def refusal(*args, **kwargs) -> str:
             ('FP16', 'SPARSE_WEIGHTS', 'REFIT', 'VERSION_COMPATIBLE'),
         ),
         (Build(strip_weights=True), V103, MODEL, ('FP16', 'STRIP_PLAN', 'REFIT_IDENTICAL')),
+        (Build(weight_streaming=True), V11, MODEL, ('WEIGHT_STREAMING',)),
         (Build(strip_weights=True, refit=True), V11, MODEL, ('REFIT', 'STRIP_PLAN')),
     ],
 )  # fmt: skip
@@ -199,6 +200,8 @@ def test_the_route_to_int8_is_chosen_and_explained(calibration, version, model, 
         (Build(precision='fp32'), V103, H200, HALF, "model's weights are FP16"),
         (Build(sparsity=True), V103, GpuFacts('7.2'), MODEL, 'set sparsity: false'),
         (Build(strip_weights=True), V86, ORIN, MODEL, 'strip_weights needs TensorRT >= 10.0'),
+        (Build(weight_streaming=True), V86, ORIN, MODEL, 'weight_streaming needs TensorRT >= 10.0'),
+        (Build(weight_streaming=True), V103, ORIN, MODEL, 'build with TensorRT 11 or later'),
         (
             Build(hardware_compatibility='same_compute_capability'), V103, ORIN, MODEL,
             'TensorRT >= 10.9, found 10.3.0',

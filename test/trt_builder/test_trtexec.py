@@ -79,6 +79,11 @@ LINES = [
     (NEW, [], f'trtexec --onnx=model.onnx {END}'),
     (MIDDLE, ['precision=bf16', 'tf32=false'], f'trtexec --onnx=model.onnx --bf16 --noTF32 {END}'),
     (
+        NEW,
+        ['weight_streaming=true'],
+        f'trtexec --onnx=model.onnx --allowWeightStreaming {END}',
+    ),
+    (
         MIDDLE,
         ['sparsity=true', 'refit=true', 'strip_weights=true', 'version_compatible=true'],
         'trtexec --onnx=model.onnx --fp16 --sparsity=enable --refit --stripWeights '
@@ -263,6 +268,7 @@ READ = [
                              'max': [4, 3, 224, 224]},
                     'b': {'min': [2], 'opt': [2], 'max': [2]}}]}),
     ('--stripAllWeights', MIDDLE, {'refit': True, 'strip_weights': True}),
+    ('--allowWeightStreaming', NEW, {'weight_streaming': True}),
     ('--vc', OLD, {'version_compatible': True}),
     ('--precisionConstraints=prefer "--layerPrecisions=*:fp16,conv[0]:fp32"', MIDDLE,
      {'layer_constraint': 'prefer',

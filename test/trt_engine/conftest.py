@@ -45,12 +45,12 @@ def make_model(tmp_path) -> Callable[..., Path]:
     from onnx import TensorProto
 
     inputs = {'Add': ['x', 'x'], 'NonZero': ['x'], 'Reshape': ['x', 'size'], 'Scale': ['x', 'k']}
-    outputs = {'NonZero': ('rows', 'n'), 'Reshape': ('rows', 'n')}
 
     def make(shape=(1, 3, 8, 8), op: str = 'Add', kind: int = TensorProto.FLOAT) -> Path:
         given = [helper.make_tensor_value_info('x', kind, shape)]
         if op == 'Reshape':
             given.append(helper.make_tensor_value_info('size', TensorProto.INT64, (2,)))
+        outputs = {'NonZero': (len(shape), 'n'), 'Reshape': ('rows', 'n')}
         result = helper.make_tensor_value_info(
             'y', TensorProto.INT64 if op == 'NonZero' else kind, outputs.get(op, shape)
         )

@@ -56,6 +56,7 @@ profiles:
 - images: {min: [8, 3, 64, 64], opt: [8, 3, 64, 64], max: [8, 3, 64, 64]}
 refit: true
 strip_weights: true
+weight_streaming: true
 version_compatible: true
 hardware_compatibility: same_compute_capability
 plugins: [libmine.so, /opt/libtheirs.so]

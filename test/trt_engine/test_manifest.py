@@ -211,6 +211,7 @@ SETTINGS = {
     ),
     'refit': ('false', 'true'),
     'strip_weights': ('false', 'true'),
+    'weight_streaming': ('false', 'true'),
     'version_compatible': ('false', 'true'),
     'hardware_compatibility': ('"none"', 'ampere_plus'),
     'verbosity': ('"detailed"', 'none'),

@@ -37,7 +37,19 @@ VARIANTS = {
             ('int', 'long long', 'float', 'Half'),
         )
     ],
+    'candidates3d': [()],
     'detections': [()],
+    'detections3d': [()],
+    'overlaps3d': [()],
+    'scatter': [('-DELEMENT=unsigned short',), ('-DELEMENT=unsigned int',)],
+    'pillars': [
+        (f'-DNUMBERS={numbers}', f'-DMAX_POINTS={most}', f'-DFORM={form}')
+        for numbers, most, form in (
+            (4, 32, 'PILLAR10'),
+            (3, 1, 'PILLAR9'),
+            (6, 1024, 'PILLAR9_RELATIVE'),
+        )
+    ],
 }
 SIMPLE = 'extern "C" __global__ void fill(const int given) { (void)given; }'
 

@@ -64,6 +64,9 @@ SAID = [
     ('Requested amount of GPU memory (1073741824 bytes) could not be allocated. There may not be '
      'enough free memory for allocation to succeed.', 'not enough memory', False),
     ('CUDA initialization failure with error: 35', 'the driver is older', False),
+    ('IRuntime::deserializeCudaEngine: Error Code 1: Cuda Runtime (In ScopedCudaStream at '
+     '/_src/common/dispatch/cudaResources.cpp:25 (cudaError 35: CUDA driver version is '
+     'insufficient for CUDA runtime version))', 'the driver is older', False),
     ('Profile 0 has been chosen by another IExecutionContext. Use another profileIndex or destroy '
      'the IExecutionContext that use this profile.', 'a profile for each context', False),
     ('Could not set default profile 0 for execution context. Profile index must be set explicitly.',

@@ -260,7 +260,7 @@ def test_what_is_missing_is_said(make_plan, make_model, fake_gpu, monkeypatch):
 
 
 OWNERS = {
-    '_library': '', 'library': '', '_runtime': 'Runtime.', '_engine': 'ICudaEngine.',
+    '_library': '', 'library': '', '_runtime': 'Runtime.',
     'engine': 'ICudaEngine.', '_context': 'IExecutionContext.', 'registry': 'IPluginRegistry.',
 }  # fmt: skip
 # What is asked for first: each stands beside a look whether it is there.

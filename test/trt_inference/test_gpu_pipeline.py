@@ -19,6 +19,7 @@ import pytest
 from trt_builder.settings import Resolved
 from trt_builder.tensorrt_build import build
 from trt_engine.backends import open_backend
+from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.build_settings import ShapeRange
 from trt_engine.card import Card
 from trt_engine.card import Head
@@ -30,6 +31,7 @@ from trt_engine.card import Thresholds
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.nvjpeg import JpegDecoder
+from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import DecodeError
 from trt_engine.errors import ImageError
 from trt_engine.errors import InferenceError
@@ -186,6 +188,28 @@ def test_a_network_that_cannot_be_recorded_runs_in_streams_and_says_so(make_dete
     assert 'no CUDA graph' in detector.no_graph
     assert 'a loop cannot be captured' in detector.no_graph
     assert 'cudaGraphLaunch' not in fake_cuda.calls
+
+
+def test_a_network_that_is_known_not_to_be_recorded_is_not_tried(
+    make_detector, fake_cuda, monkeypatch
+):
+    monkeypatch.setattr(
+        TensorRtBackend, 'no_graph', property(lambda backend: 'weights are streamed')
+    )
+    monkeypatch.setattr(fake_cuda, 'cudaStreamBeginCapture', None)
+    detector, reference = make_detector()
+    assert detector.no_graph == (
+        'no CUDA graph of this network, work goes in streams: weights are streamed'
+    )
+    for _ in range(2):
+        same(detector(FRAME, 'bgr8'), reference(FRAME, 'bgr8'))
+    assert 'cudaGraphLaunch' not in fake_cuda.calls
+
+
+def test_an_output_of_a_size_that_is_not_known_is_refused(make_detector, monkeypatch):
+    monkeypatch.setattr(TensorRtBackend, 'varying', ('output',))
+    with pytest.raises(BackendUnavailableError, match="'output' is known after each run only"):
+        make_detector()
 
 
 def test_a_board_that_shares_its_memory_copies_neither_frame_nor_detections(

@@ -44,7 +44,6 @@ from trt_builder.layers import summarise
 from trt_builder.memory import check_disk
 from trt_builder.memory import MemoryPlan
 from trt_builder.memory import plan_memory
-from trt_builder.memory import read_memory
 from trt_builder.onnx_check import ModelFacts
 from trt_builder.onnx_check import ModelReport
 from trt_builder.settings import GpuFacts
@@ -64,6 +63,7 @@ from trt_engine.lidar_card import PointsInput
 from trt_engine.lidar_model import network_file
 from trt_engine.manifest import Ingredients
 from trt_engine.manifest import Manifest
+from trt_engine.memory import read_memory
 from trt_engine.model_file import file_digest
 from trt_engine.pillar_inputs import network_shapes
 from trt_engine.platform import Platform

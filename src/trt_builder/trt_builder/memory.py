@@ -12,31 +12,17 @@ from typing import Literal
 
 from trt_builder.compat import Flavour
 from trt_engine.errors import BuildRefusedError
-
-ROOT = Path('/')
-MIB = 1 << 20
+from trt_engine.memory import LEAVE_MIB
+from trt_engine.memory import Memory
+from trt_engine.memory import MIB
+from trt_engine.memory import ROOT
+from trt_engine.platform import text_of
 
 # what the process of a build has before any weight: TensorRT loads 1 GiB of kernels (8.6, measured
 # on an H200); an RTX build of a 4 MB network had 352 MiB at its peak
 _LIBRARY_MIB = {'tensorrt': 1536, 'tensorrt_rtx': 384}
 _COPIES = 6  # of the weights: file, parser, network, kernels' forms, plan, plan for the inspector
-_LEAVE_MIB = 512  # for everything else on the board
 _LEAST_WORKSPACE_MIB = 128
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Memory of a machine, MiB.
-
-    Attributes:
-        available: What can be had without swapping; less in a container with a limit.
-        total: All of it.
-        swap: Swap space that is free.
-    """
-
-    available: int
-    total: int
-    swap: int
 
 
 @dataclass(frozen=True)
@@ -64,23 +50,6 @@ class MemoryPlan:
         """
         if self.verdict == 'refused':
             raise BuildRefusedError(self.text)
-
-
-def read_memory(root: Path = ROOT) -> Memory:
-    """Return what the kernel says; a machine that says nothing has 0."""
-    values = {
-        name: int(kib) // 1024
-        for name, kib in re.findall(
-            r'^(\w+):\s+(\d+) kB', _text(root / 'proc/meminfo'), re.MULTILINE
-        )
-    }
-    available = values.get('MemAvailable', 0)
-    limit = _text(root / 'sys/fs/cgroup/memory.max').strip()
-    if limit.isdigit():
-        used = _text(root / 'sys/fs/cgroup/memory.current').strip()
-        left = (int(limit) - (int(used) if used.isdigit() else 0)) // MIB
-        available = min(available, max(left, 0))
-    return Memory(available, values.get('MemTotal', 0), values.get('SwapFree', 0))
 
 
 def plan_memory(
@@ -118,7 +87,7 @@ def plan_memory(
     ours = chosen if integrated and workspace_mib is None else None
     if spare + memory.swap < 0:
         return MemoryPlan('refused', expected, ours, f'{text}: {remedy}')
-    if spare < _LEAVE_MIB:
+    if spare < LEAVE_MIB:
         return MemoryPlan('warning', expected, ours, f'{text}: it may swap or be killed; {remedy}')
     return MemoryPlan('ok', expected, ours, text)
 
@@ -149,14 +118,7 @@ def check_disk(folder: Path, model_bytes: int, *, free_bytes: int | None = None)
 def count_oom_kills(root: Path = ROOT) -> int:
     """Return how many processes the kernel has killed for want of memory since it started."""
     counts = [
-        re.search(r'^oom_kill (\d+)', _text(root / place), re.MULTILINE)
+        re.search(r'^oom_kill (\d+)', text_of(root / place), re.MULTILINE)
         for place in ('proc/vmstat', 'sys/fs/cgroup/memory.events')
     ]
     return max((int(found[1]) for found in counts if found), default=0)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors='replace')
-    except OSError:
-        return ''

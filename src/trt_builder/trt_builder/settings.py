@@ -457,6 +457,15 @@ class _Resolver:
             flags.append('STRIP_PLAN')
             if not build.refit:
                 flags.append('REFIT_IDENTICAL')
+        if build.weight_streaming:
+            self._require('BuilderFlag.WEIGHT_STREAMING', 'weight_streaming')
+            if self.weak:
+                raise BuildRefusedError(
+                    'weight_streaming needs a network whose types are in the model, and for '
+                    f'{self.title} it is built with types to choose from; build with TensorRT 11 '
+                    'or later, or set weight_streaming: false'
+                )
+            flags.append('WEIGHT_STREAMING')
         if build.version_compatible:
             flags.append('VERSION_COMPATIBLE')
         if build.dla.core is not None and build.dla.fallback:

@@ -57,6 +57,7 @@ Inputs = Mapping[str, Array]
 
 MIB = 1 << 20
 FUSES_GRID_SAMPLE: Version = (10,)  # rightly, from here on
+SHARES_PROFILES: Version = (10,)  # without being asked to, from here on
 _CALIBRATORS: Mapping[str, str] = {
     'entropy': 'IInt8EntropyCalibrator2',
     'minmax': 'IInt8MinMaxCalibrator',
@@ -520,6 +521,11 @@ class _Build:
                 profile.set_shape(name, dims(each.min), dims(each.opt), dims(each.max))
             if config.add_optimization_profile(profile) < 0:
                 raise self._failure(f'the profile {dict(shapes)} is refused')
+        asks = self.resolved.flavour == 'tensorrt' and self.resolved.version < SHARES_PROFILES
+        if asks and self.resolved.profiles:
+            # else one profile serves one context: no second thread, and no second CUDA graph
+            sharing = self._enum('PreviewFeature', 'PROFILE_SHARING_0806')
+            config.set_preview_feature(sharing, True)
 
     def _set_timing_cache(
         self, config: trt.IBuilderConfig, data: bytes | None

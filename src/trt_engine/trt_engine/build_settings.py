@@ -213,6 +213,9 @@ class Build:
     ] = field(default=(), hash=False)
     refit: Annotated[bool, Allow('Whether weights can be exchanged later')] = False
     strip_weights: Annotated[bool, Allow('Whether weights stay out of the engine')] = False
+    weight_streaming: Annotated[
+        bool, Allow('Whether weights may stay on the CPU, to be brought to the GPU in each run')
+    ] = False
     version_compatible: Annotated[bool, Allow('Whether newer TensorRT can run it')] = False
     hardware_compatibility: Annotated[
         Literal['none', 'ampere_plus', 'same_compute_capability'],

@@ -24,6 +24,7 @@
     - CheckFailedError     a built engine that does not see what its model sees
     - NoReferenceError     a built engine that there is nothing to compare with
   + StoreError             an engine, or the store of engines, that must not be used
+  + MemoryBudgetError      networks and cameras that do not fit into the memory there is
 
 Each message says what went wrong, what was found, what was wanted, and what to do next.
 """
@@ -117,3 +118,7 @@ class NoReferenceError(BuildError):
 
 class StoreError(PerceptionError):
     """An engine, or the store of engines, that must not be used."""
+
+
+class MemoryBudgetError(PerceptionError):
+    """Networks and cameras that do not fit into the memory there is."""

@@ -80,33 +80,34 @@ def read_platform(root: Path = ROOT, *, flavour: str = 'tensorrt') -> Platform:
         root: Where the file system of the machine begins.
         flavour: Whose version `tensorrt` is: tensorrt or tensorrt_rtx.
     """
-    compatible = _text(root / 'proc/device-tree/compatible').split('\0')
-    packages = _text(root / 'var/lib/dpkg/status')
+    compatible = text_of(root / 'proc/device-tree/compatible').split('\0')
+    packages = text_of(root / 'var/lib/dpkg/status')
     power_mode, gpu_masks = _power_mode(
-        _text(root / 'var/lib/nvpmodel/status'), _text(root / 'etc/nvpmodel.conf')
+        text_of(root / 'var/lib/nvpmodel/status'), text_of(root / 'etc/nvpmodel.conf')
     )
     return Platform(
-        board=_text(root / 'proc/device-tree/model').rstrip('\0\n') or None,
-        l4t=_l4t(_text(root / 'etc/nv_tegra_release'), packages),
+        board=text_of(root / 'proc/device-tree/model').rstrip('\0\n') or None,
+        l4t=_l4t(text_of(root / 'etc/nv_tegra_release'), packages),
         jetpack=_package_version(packages, 'nvidia-jetpack'),
         tensorrt=tensorrt_version(flavour),
-        cuda=_cuda(_text(root / 'usr/local/cuda/version.json')),
+        cuda=_cuda(text_of(root / 'usr/local/cuda/version.json')),
         driver=_match(
-            r'Kernel Module.*?\s(\d+(?:\.\d+)+)\s', _text(root / 'proc/driver/nvidia/version')
+            r'Kernel Module.*?\s(\d+(?:\.\d+)+)\s', text_of(root / 'proc/driver/nvidia/version')
         ),
         sm=next((_SM[name] for name in compatible if name in _SM), None),
         gpu_name=_gpu_name(root / 'proc/driver/nvidia/gpus'),
         dla_cores=next(
-            (
-                cores
-                for module, cores in _DLA_CORES.items()
-                for name in compatible
-                if re.search(rf'\b{module}\b', name)
-            ),
-            None,
+            (cores for name in compatible if (cores := dla_cores_of(name)) is not None), None
         ),
         power_mode=power_mode,
         gpu_masks=gpu_masks,
+    )
+
+
+def dla_cores_of(module: str) -> int | None:
+    """Return how many DLA cores a Jetson module has, by its number, such as p3767-0003."""
+    return next(
+        (cores for known, cores in _DLA_CORES.items() if re.search(rf'\b{known}\b', module)), None
     )
 
 
@@ -126,11 +127,12 @@ def tensorrt_version(flavour: str = 'tensorrt') -> str | None:
     for name in TENSORRT_MODULES[flavour]:
         spec = find_spec(name)
         if spec is not None and spec.origin is not None:
-            return _match(r'^__version__ = [\'"]([\d.]+)', _text(Path(spec.origin)))
+            return _match(r'^__version__ = [\'"]([\d.]+)', text_of(Path(spec.origin)))
     return None
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return what a file says; '' where it cannot be read."""
     try:
         return path.read_text(errors='replace')
     except OSError:
@@ -169,7 +171,7 @@ def _cuda(version_json: str) -> str | None:
 
 def _gpu_name(gpus: Path) -> str | None:
     for information in sorted(gpus.glob('*/information')):
-        return _match(r'^Model:\s*(.+)$', _text(information))
+        return _match(r'^Model:\s*(.+)$', text_of(information))
     return None
 
 

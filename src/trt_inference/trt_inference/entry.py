@@ -23,6 +23,13 @@ def lidar_inference() -> int:
     return main(told_to_stop)
 
 
+def plan() -> int:
+    """Run the command plan; return the exit status."""
+    from trt_inference.plan import main
+
+    return main()
+
+
 def replay() -> int:
     """Run the replay node; return the exit status."""
     told_to_stop = StopSignals()

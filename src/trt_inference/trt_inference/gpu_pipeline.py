@@ -42,7 +42,7 @@ from trt_inference.pipeline import JPEG
 from trt_inference.pipeline import Picture
 
 # The cameras of a node may differ in size, but a folder of photographs has sizes without end.
-_PLANS_KEPT = 8
+PLANS_KEPT = 8
 
 _WITHOUT_GRAPH = 'no CUDA graph of this network, work goes in streams: {}'
 
@@ -284,7 +284,7 @@ class GpuDetector:
             self._planned_for = self.thresholds
         key = tuple(each.key for each in pictures)
         if key not in self._plans:
-            while len(self._plans) >= _PLANS_KEPT * self.batch:
+            while len(self._plans) >= PLANS_KEPT * self.batch:
                 self._retire(self._plans.pop(next(iter(self._plans))))
             self._plans[key] = []
         plans = self._plans[key]

@@ -17,15 +17,15 @@ from typing import Literal
 
 from trt_builder.compat import parse_version
 from trt_builder.compat import Version
-from trt_builder.dla.graph import Graph
-from trt_builder.dla.graph import Node
-from trt_builder.dla.graph import read_graph
 from trt_builder.dla.rules import batch_of
 from trt_builder.dla.rules import BYTES
 from trt_builder.dla.rules import judge
 from trt_builder.dla.rules import MAX_LOADABLES
 from trt_builder.dla.rules import multiply_adds
 from trt_builder.dla.rules import Site
+from trt_engine.onnx_graph import Graph
+from trt_engine.onnx_graph import Node
+from trt_engine.onnx_graph import read_graph
 
 Device = Literal['dla', 'gpu']
 JETSON_6: Version = (10, 3)

@@ -19,10 +19,10 @@ from math import ceil
 from math import prod
 from typing import Any
 
-from trt_builder.dla.graph import Array
-from trt_builder.dla.graph import Graph
-from trt_builder.dla.graph import Node
-from trt_builder.dla.graph import Shape
+from trt_engine.onnx_graph import Array
+from trt_engine.onnx_graph import Graph
+from trt_engine.onnx_graph import Node
+from trt_engine.onnx_graph import Shape
 
 MAX_LOADABLES = 16  # on one core at a time
 MAX_BATCH = 4096

@@ -101,6 +101,7 @@ _RUN_NAMES = """
 _RUN_ONLY = frozenset(f'--{name}' for name in _RUN_NAMES.split())
 _SWITCH_NAMES = """
     fp16 bf16 int8 fp8 best noTF32 refit stripWeights stripAllWeights versionCompatible vc
+    allowWeightStreaming
     stronglyTyped noBuilderCache allowGPUFallback enablePluginOverride reportCapabilityDLA
     uint8AsymmetricQuantizationDLA adjustForDLA
 """
@@ -121,7 +122,7 @@ _NO_SETTING: Mapping[str, str] = {
     **dict.fromkeys(
         (
             '--int4', '--directIO', '--maxTactics', '--tilingOptimizationLevel',
-            '--l2LimitForTiling', '--preview', '--allowWeightStreaming', '--excludeLeanRuntime',
+            '--l2LimitForTiling', '--preview', '--excludeLeanRuntime',
             '--runtimePlatform', '--useRuntime', '--leanDLLPath', '--setPluginsToSerialize',
             '--ignoreParsedPluginLibs', '--markDebug', '--markUnfusedTensorsAsDebugTensors',
             '--monitorMemory', '--distributiveIndependence', '--errorOnTimingCacheMiss',
@@ -457,6 +458,8 @@ def _read_switches(line: _Reader) -> Mapping[str, Any]:
         build['refit'] = True
     if line.given('--stripWeights', '--stripAllWeights'):
         build['strip_weights'] = True
+    if line.given('--allowWeightStreaming'):
+        build['weight_streaming'] = True
     if line.given('--versionCompatible', '--vc'):
         build['version_compatible'] = True
     if line.given('--noBuilderCache'):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """TensorRT, or TensorRT-RTX, on the GPU or a DLA core: the one file that loads the library.
 
-Only calls that TensorRT 8.6 to 11 share, each tensor by its name, enum members by theirs, as their
-numbers moved; what some versions lack is looked up by name, here and in `tensorrt_context`.
+Only calls that TensorRT 8.6 to 11 share, each tensor by its name; enum members by theirs, as their
+numbers moved. What some versions lack is looked up by name, in the modules beside this one.
 """
 
 from __future__ import annotations
@@ -16,20 +16,16 @@ from pathlib import Path
 from typing import Any
 from typing import Literal
 
-import numpy as np
-
 from trt_engine.backend import Array
 from trt_engine.backend import TensorInfo
 from trt_engine.backends.tensorrt_answers import is_foreign
 from trt_engine.backends.tensorrt_answers import REBUILD
 from trt_engine.backends.tensorrt_answers import with_answers
 from trt_engine.backends.tensorrt_context import EngineContext
-from trt_engine.backends.tensorrt_context import LoadedEngine
 from trt_engine.backends.tensorrt_context import Memory
-from trt_engine.backends.tensorrt_hearing import hearing
+from trt_engine.backends.tensorrt_loaded import LoadedEngine
 from trt_engine.backends.tensorrt_profiles import Profile
 from trt_engine.backends.tensorrt_profiles import Shape
-from trt_engine.build_settings import ShapeRange
 from trt_engine.cuda.arena import Arena
 from trt_engine.cuda.runtime import device_name
 from trt_engine.cuda.runtime import Stream
@@ -42,16 +38,6 @@ from trt_engine.platform import TENSORRT_MODULES
 Flavour = Literal['tensorrt', 'tensorrt_rtx']
 
 _TITLES: Mapping[str, str] = {'tensorrt': 'TensorRT', 'tensorrt_rtx': 'TensorRT-RTX'}
-_MIB = 1 << 20
-_DTYPES = {
-    'FLOAT': np.float32,
-    'HALF': np.float16,
-    'INT8': np.int8,
-    'UINT8': np.uint8,
-    'INT32': np.int32,
-    'INT64': np.int64,
-    'BOOL': np.bool_,
-}
 
 
 class TensorRtBackend:
@@ -100,12 +86,11 @@ class TensorRtBackend:
         weight_streaming_mib: int | None = None,
     ) -> None:
         self._runtime: Any = None
-        self._engine: Any = None
-        self._loaded: LoadedEngine | None = None
         self._contexts: list[EngineContext] = []
         self._resources = ExitStack()
         self._library = _import(flavour)
-        self._hearing = hearing(self._library)
+        self._loaded = LoadedEngine(self._library, arena)
+        self._hearing = self._loaded.hearing
         self._identity = f'{_TITLES[flavour]} {self._library.__version__}'
         try:
             if stream is None and arena is None:
@@ -114,26 +99,17 @@ class TensorRtBackend:
                 self._resources.callback(stream.close)
             if own_arena and arena is None:
                 assert stream is not None
-                arena = Arena(stream)
-                self._resources.callback(arena.close)
+                self._loaded.arena = Arena(stream)
+                self._resources.callback(self._loaded.arena.close)
             self._identity += f', {device_name()}'
             self._start(flavour, dla_core)
             self._load_plugins(flavour, plugins)
             self._load(plan, version_compatible)
             self._identity += f', {label or plan.name}'
-            no_graph = self._stream_weights(weight_streaming_mib)
-            tensors, on_host = self._describe()
-            self._loaded = LoadedEngine(
-                self._library,
-                self._engine,
-                self._identity,
-                self._hearing,
-                tensors,
-                on_host,
-                self._profiles(tensors),
-                arena,
-                no_graph,
-            )
+            self._loaded.identity = self._identity
+            self._loaded.describe()
+            if weight_streaming_mib is not None:
+                self._loaded.limit_weights(weight_streaming_mib)
             self._first = EngineContext(self._loaded, stream=stream, profile=profile)
             self._contexts.append(self._first)
         except InferenceError as exc:
@@ -156,13 +132,11 @@ class TensorRtBackend:
     @property
     def tensors(self) -> tuple[TensorInfo, ...]:
         """Return every input and output, inputs first."""
-        assert self._loaded is not None
         return self._loaded.tensors
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
         """Return what each optimisation profile takes: input -> shapes, of inputs that vary."""
-        assert self._loaded is not None
         return self._loaded.profiles
 
     @property
@@ -179,6 +153,22 @@ class TensorRtBackend:
         return self._first.memory
 
     @property
+    def plan_bytes(self) -> int:
+        """Return the size of the serialized engine, which holds weights and kernels."""
+        return self._plan_bytes
+
+    @property
+    def activation_bytes(self) -> int:
+        """Return what its contexts take for intermediate results, scratch of kernels included."""
+        share = self._loaded.arena is not None
+        return self._loaded.scratch_bytes * (1 if share else len(self.contexts))
+
+    @property
+    def contexts(self) -> tuple[EngineContext, ...]:
+        """Return what runs it: the first context, and those that were asked for since."""
+        return tuple(each for each in self._contexts if not each.closed)
+
+    @property
     def varying(self) -> tuple[str, ...]:
         """Return the outputs whose shapes follow from values, and are known after a run only."""
         return self._first.varying
@@ -186,7 +176,7 @@ class TensorRtBackend:
     @property
     def capturable(self) -> bool:
         """Return whether nothing is known against recording runs in a CUDA graph."""
-        return not self.no_graph
+        return self._first.capturable
 
     @property
     def no_graph(self) -> str:
@@ -212,7 +202,7 @@ class TensorRtBackend:
             InferenceError: The engine does not take the shapes, there is not enough memory, or the
                 engine is closed.
         """
-        if self._loaded is None or self._engine is None:
+        if self._loaded.engine is None:
             raise InferenceError(f'{self._identity}: context after close; load it again')
         context = EngineContext(self._loaded, shapes, stream=stream, profile=profile)
         self._contexts = [*(each for each in self._contexts if not each.closed), context]
@@ -251,9 +241,7 @@ class TensorRtBackend:
         while self._contexts:
             self._contexts.pop().close()
         # before the plugins that they are made of, which are among the resources
-        if self._loaded is not None:
-            self._loaded.engine = None
-        self._engine = None
+        self._loaded.close()
         self._runtime = None
         self._resources.close()
 
@@ -302,10 +290,11 @@ class TensorRtBackend:
             ) from exc
         if version_compatible:
             self._runtime.engine_host_code_allowed = True
+        self._plan_bytes = len(content)
         mark = self._hearing.mark()
-        self._engine = self._runtime.deserialize_cuda_engine(content)
+        self._loaded.engine = self._runtime.deserialize_cuda_engine(content)
         del content  # on a Jetson it is the memory that the context wants
-        if self._engine is None:
+        if self._loaded.engine is None:
             foreign = is_foreign(self._hearing.since(mark))
             kind = EngineMismatchError if foreign else ModelLoadError
             raise kind(
@@ -315,76 +304,6 @@ class TensorRtBackend:
                     f'If nothing else explains it, {REBUILD}',
                 )
             )
-        self._engine.error_recorder = self._hearing.recorder
-
-    def _stream_weights(self, budget_mib: int | None) -> str:
-        """Limit the weights on the GPU; return why runs then cannot be recorded, if so."""
-        if budget_mib is None:
-            return ''
-        if not hasattr(type(self._engine), 'weight_streaming_budget_v2'):
-            raise BackendUnavailableError(
-                f'{self._identity}: weight_streaming_mib is {budget_mib}, which needs TensorRT '
-                '10.1 or later; leave it out'
-            )
-        most = self._engine.streamable_weights_size
-        if not most:
-            raise ModelLoadError(
-                f'{self._identity}: weight_streaming_mib is {budget_mib}, and the engine has no '
-                'weights that can be streamed: it was not built for that; leave it out'
-            )
-        mark = self._hearing.mark()
-        budget = min(budget_mib * _MIB, most)
-        self._engine.weight_streaming_budget_v2 = budget
-        taken = self._engine.weight_streaming_budget_v2
-        if taken != budget:
-            raise ModelLoadError(
-                self._with_reasons(
-                    f'{self._identity}: weight_streaming_mib is {budget_mib}, and TensorRT stays '
-                    f'at {taken / _MIB:.1f} MiB of {most / _MIB:.1f} MiB; ask for another amount',
-                    mark,
-                )
-            )
-        return 'weights are streamed, which TensorRT does from the CPU' if budget < most else ''
-
-    # No frame of these keeps the engine in a variable: a traceback would keep it past `close`.
-
-    def _describe(self) -> tuple[tuple[TensorInfo, ...], frozenset[str]]:
-        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
-        infos = [self._info(name) for name in names]
-        on_host = [n for n in names if self._engine.get_tensor_location(n).name == 'HOST']
-        # inputs first; sorting keeps the order
-        return tuple(sorted(infos, key=lambda info: info.mode)), frozenset(on_host)
-
-    def _info(self, name: str) -> TensorInfo:
-        mode: Literal['input', 'output'] = (
-            'input' if self._engine.get_tensor_mode(name).name == 'INPUT' else 'output'
-        )
-        dtype = self._engine.get_tensor_dtype(name).name
-        layout = self._engine.get_tensor_format(name).name
-        what = f'{self._identity}: {mode} {name!r}'
-        if dtype not in _DTYPES:
-            raise ModelLoadError(
-                f'{what} is {dtype}, which NumPy does not have; allowed: {", ".join(_DTYPES)}; '
-                f'set build.io.{name}.dtype in the card'
-            )
-        if layout != 'LINEAR':
-            raise ModelLoadError(
-                f'{what} lies in memory as {layout}, and only LINEAR is served here; leave out '
-                f'build.io.{name}.format in the card'
-            )
-        shape = tuple(self._engine.get_tensor_shape(name))
-        return TensorInfo(name, mode, np.dtype(_DTYPES[dtype]), shape)
-
-    def _profiles(self, tensors: Sequence[TensorInfo]) -> tuple[Profile, ...]:
-        changing = [each.name for each in tensors if each.mode == 'input' and -1 in each.shape]
-        return tuple(
-            {name: self._range(name, number) for name in changing}
-            for number in range(self._engine.num_optimization_profiles)
-        )
-
-    def _range(self, name: str, profile: int) -> ShapeRange:
-        low, best, high = self._engine.get_tensor_profile_shape(name, profile)
-        return ShapeRange(tuple(low), tuple(best), tuple(high))
 
     def _with_reasons(self, what: str, mark: int, otherwise: str = '') -> str:
         return with_answers(what, self._hearing.since(mark), otherwise)

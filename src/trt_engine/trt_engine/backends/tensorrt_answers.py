@@ -61,7 +61,7 @@ ANSWERS = (
         'batch, or have engines that run in turn share an arena',
     ),
     Answer(
-        'CUDA initialization failure',
+        r'CUDA initialization failure|driver version is insufficient|no CUDA-capable device',
         'CUDA finds no GPU, or the driver is older than this TensorRT wants; a container is to be '
         'started with --runtime nvidia',
     ),

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -15,50 +14,18 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.backend import TensorInfo
 from trt_engine.backends.checks import check_inputs
-from trt_engine.backends.tensorrt_answers import with_answers
-from trt_engine.backends.tensorrt_hearing import Hearing
+from trt_engine.backends.tensorrt_loaded import LoadedEngine
 from trt_engine.backends.tensorrt_memory import HostArray
 from trt_engine.backends.tensorrt_memory import make_allocator
 from trt_engine.backends.tensorrt_memory import VaryingOutput
 from trt_engine.backends.tensorrt_profiles import check_profile
 from trt_engine.backends.tensorrt_profiles import choose_profile
-from trt_engine.backends.tensorrt_profiles import Profile
 from trt_engine.backends.tensorrt_profiles import Shape
-from trt_engine.cuda.arena import Arena
 from trt_engine.cuda.runtime import DeviceArray
 from trt_engine.cuda.runtime import Stream
 from trt_engine.errors import InferenceError
 
 Memory = DeviceArray | HostArray
-
-
-@dataclass(eq=False)
-class LoadedEngine:
-    """An engine, and what all its contexts share.
-
-    Attributes:
-        library: The module of TensorRT.
-        engine: The engine; None once it is closed.
-        identity: Of library, device and engine, for errors.
-        hearing: Where TensorRT's words are.
-        tensors: Every input and output, inputs first.
-        on_host: Names of those that TensorRT wants on the CPU.
-        profiles: What each profile takes.
-        arena: Where intermediate results go; None: each context has memory of its own for them.
-        no_graph: Why runs cannot be recorded in a CUDA graph; '' if nothing is known against it.
-    """
-
-    library: Any
-    engine: Any
-    identity: str
-    hearing: Hearing
-    tensors: tuple[TensorInfo, ...] = ()
-    on_host: frozenset[str] = frozenset()
-    profiles: tuple[Profile, ...] = ()
-    arena: Arena | None = None
-    no_graph: str = ''
-
-    # No frame that raises keeps the engine in a variable: a traceback would hold it past `close`.
 
 
 class EngineContext:
@@ -133,6 +100,11 @@ class EngineContext:
         return tuple(self._varying)
 
     @property
+    def capturable(self) -> bool:
+        """Return whether nothing is known against recording a run in a CUDA graph."""
+        return not self.no_graph
+
+    @property
     def no_graph(self) -> str:
         """Return why a run cannot be recorded in a CUDA graph; '' if nothing is known against it.
 
@@ -160,6 +132,7 @@ class EngineContext:
             InferenceError: A shape is missing, the engine does not take them, or there is not
                 enough memory. The context must be prepared again before it runs.
         """
+        self._require_open()
         missing = [each.name for each in self._changing if each.name not in shapes]
         if missing:
             raise InferenceError(
@@ -178,7 +151,7 @@ class EngineContext:
             self._use_profile(profile, mark)
         for info in self._changing:
             if not self._context.set_input_shape(info.name, wanted[info.name]):
-                raise self._failure(
+                raise self._loaded.failure(
                     f'input {info.name!r} got the shape {list(wanted[info.name])}, which TensorRT '
                     'refuses', mark,
                 )  # fmt: skip
@@ -195,8 +168,7 @@ class EngineContext:
         Raises:
             InferenceError: The run failed.
         """
-        if self._context is None:
-            raise InferenceError(f'{self._loaded.identity}: run after close; load it again')
+        self._require_open()
         mark = self._loaded.hearing.mark()
         arena = self._loaded.arena
         if arena is not None:
@@ -206,7 +178,7 @@ class EngineContext:
         if not self._context.execute_async_v3(self._stream.handle):
             short = next((each.failure for each in self._varying.values() if each.failure), None)
             why = f': {short}' if short else ''
-            raise self._failure(f'the run failed{why}', mark) from short
+            raise self._loaded.failure(f'the run failed{why}', mark) from short
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run once; the arrays returned are overwritten by the next run.
@@ -232,9 +204,12 @@ class EngineContext:
         self._varying.clear()
         self._resources.close()
 
-    def _run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    def _require_open(self) -> None:
         if self._context is None:
             raise InferenceError(f'{self._loaded.identity}: run after close; load it again')
+
+    def _run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        self._require_open()
         check_inputs(self._loaded.tensors, inputs, self._loaded.identity)
         self.prepare({name: array.shape for name, array in inputs.items()})
         for name, array in inputs.items():
@@ -268,15 +243,12 @@ class EngineContext:
     def _create(self) -> None:
         loaded = self._loaded
         mark = loaded.hearing.mark()
-        if loaded.arena is None:
-            self._context = loaded.engine.create_execution_context()
-        else:
-            self._context = _without_memory(loaded.library, loaded.engine)
+        self._context = loaded.create_context()
         if self._context is None:
-            raise self._failure('cannot prepare this engine; is there enough memory?', mark)
+            raise self._loaded.failure('cannot prepare this engine; is there enough memory?', mark)
         self._context.error_recorder = loaded.hearing.recorder
         if loaded.arena is not None:
-            self._bind(loaded.arena.reserve(scratch_bytes(loaded.engine)))
+            self._bind(loaded.arena.reserve(loaded.scratch_bytes))
 
     def _bind(self, scratch: int) -> None:
         """Have intermediate results in the arena, which moves while it grows."""
@@ -284,7 +256,7 @@ class EngineContext:
             return
         tell = getattr(self._context, 'set_device_memory', None)  # TensorRT 10.1 and later
         if tell is not None:
-            tell(scratch, scratch_bytes(self._loaded.engine))
+            tell(scratch, self._loaded.scratch_bytes)
         else:
             self._context.device_memory = scratch
         self._scratch = scratch
@@ -304,7 +276,7 @@ class EngineContext:
         except RuntimeError:  # the bindings' word for False, which adds nothing
             done = False
         if not done:
-            raise self._failure(f'profile {number} cannot be used', mark)
+            raise self._loaded.failure(f'profile {number} cannot be used', mark)
         self._stream.synchronize()  # what TensorRT copies for it is there before shapes are set
         for name, memory in self._memory.items():
             self._context.set_tensor_address(name, memory.pointer)
@@ -343,22 +315,3 @@ class EngineContext:
                 'decoder does NMS)'
             )
         self._varying[info.name] = output
-
-    def _failure(self, what: str, mark: int) -> InferenceError:
-        text = f'{self._loaded.identity}: {what}'
-        return InferenceError(with_answers(text, self._loaded.hearing.since(mark)))
-
-
-def scratch_bytes(engine: Any) -> int:
-    """Return how much memory a context needs for intermediate results, whatever its shapes."""
-    newer = getattr(type(engine), 'device_memory_size_v2', None)  # TensorRT 10.1 and later
-    size: int = engine.device_memory_size if newer is None else engine.device_memory_size_v2
-    return size
-
-
-def _without_memory(library: Any, engine: Any) -> Any:
-    """Return a context that is yet to be told where its intermediate results go."""
-    strategies = getattr(library, 'ExecutionContextAllocationStrategy', None)  # 10.0 and later
-    if strategies is None:
-        return engine.create_execution_context_without_device_memory()
-    return engine.create_execution_context(strategies.USER_MANAGED)

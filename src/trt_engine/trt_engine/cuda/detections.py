@@ -286,6 +286,18 @@ class DetectionsPlan:
         return exchange.pointer
 
 
+def plan_bytes(
+    readouts: Sequence[Readout], *, classes: int, thresholds: Thresholds
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes of what a `DetectionsPlan` takes: on both sides, and of the GPU alone."""
+    rows = sum(len(each.scores) for each in readouts)
+    chances = classes if thresholds.multi_label and readouts[0].labels is None else 1
+    result = ctypes.sizeof(_Status) + min(thresholds.max_detections, _MOST) * 24
+    anchors = (len(each.anchors) * 12 for each in readouts if each.anchors is not None)
+    ranking = (_PLACES * 16, _PLACES * 8, _PLACES * _WORDS * 8)
+    return (result, *anchors), (rows * chances * 8, rows * 16, *ranking)
+
+
 def _outputs(
     readout: Readout, device: Callable[[Array], int], thresholds: Thresholds, classes: int
 ) -> _Outputs:

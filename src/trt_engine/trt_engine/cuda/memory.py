@@ -77,7 +77,7 @@ class Pool:
         Raises:
             InferenceError: There is not enough.
         """
-        size = _round_up(nbytes)
+        size = block_bytes(nbytes)
         for block in self._free:
             if block.kind == kind and block.nbytes == size:
                 self._free.remove(block)
@@ -104,7 +104,8 @@ class Pool:
             call('cudaFree' if block.kind == 'device' else 'cudaFreeHost', block.address)
 
 
-def _round_up(nbytes: int) -> int:
+def block_bytes(nbytes: int) -> int:
+    """Return what a pool reserves for so many bytes."""
     grain: int = max(_SMALLEST_BYTES, 1 << nbytes.bit_length() >> 3)
     return max(1, -(-nbytes // grain)) * grain
 
@@ -169,18 +170,19 @@ class Exchange:
             else int(call('cudaHostGetDevicePointer', block.address, 0))
         )
 
-    def upload(self, stream: Stream) -> None:
-        """Have the GPU see what the host wrote."""
-        self._copy(self.pointer, self._address, 'cudaMemcpyHostToDevice', stream)
+    def upload(self, stream: Stream, nbytes: int | None = None) -> None:
+        """Have the GPU see what the host wrote; only the first `nbytes` of it where given."""
+        size = self._nbytes if nbytes is None else nbytes
+        self._copy(self.pointer, self._address, size, 'cudaMemcpyHostToDevice', stream)
 
     def download(self, stream: Stream) -> None:
         """Have the host see what the GPU wrote, once the stream is synchronised."""
-        self._copy(self._address, self.pointer, 'cudaMemcpyDeviceToHost', stream)
+        self._copy(self._address, self.pointer, self._nbytes, 'cudaMemcpyDeviceToHost', stream)
 
-    def _copy(self, to: int, source: int, kind: str, stream: Stream) -> None:
+    def _copy(self, to: int, source: int, size: int, kind: str, stream: Stream) -> None:
         if self.copies:
             direction = getattr(bindings('cuda').cudaMemcpyKind, kind)
-            call('cudaMemcpyAsync', to, source, self._nbytes, direction, stream.handle)
+            call('cudaMemcpyAsync', to, source, size, direction, stream.handle)
 
 
 class Event:

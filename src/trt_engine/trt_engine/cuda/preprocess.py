@@ -32,6 +32,7 @@ from trt_engine.preprocess import measure
 _BLOCK = (32, 8, 1)
 _MOST_ROWS = 0.9  # of an image, of which a choice is worth while
 _ONE = 2048  # weights are parts of this, as OpenCV's are
+_TAP_BYTES = 16  # of each fitted row and column, as _taps makes them
 _ELEMENTS = {1: 'unsigned char', 2: 'unsigned short', 4: 'unsigned int'}
 
 # For each conversion: the kernel's format, and where in it the colours are, as its `at` says.
@@ -131,11 +132,11 @@ class FramePlan:
             'preprocess', FORMAT=form, ELEMENT=_ELEMENTS[np.dtype(spec.dtype).itemsize]
         )
         down = _taps(height, place[1], at_edges_alone=False)
-        self._rows = _rows_read(down, rows, form)
+        self._rows = _rows_read(down, rows, form, len(pixels))
         step = pixels.nbytes // pixels.shape[0]
         chroma = rows * step
         shape = pixels.shape
-        if resident or (self._rows is not None and len(self._rows) > _MOST_ROWS * len(pixels)):
+        if resident:
             self._rows = None
         if self._rows is not None:
             down[:, :2] = np.searchsorted(self._rows, down[:, :2])
@@ -222,6 +223,30 @@ class FramePlan:
         self._kernel.launch(stream, self._grid, _BLOCK, self._given)
 
 
+def frame_bytes(
+    spec: ImageInput, pixels: Array, encoding: str, *, resident: bool = False
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes of what a `FramePlan` takes: on both sides, and of the GPU alone.
+
+    Args:
+        spec: As for `FramePlan`, likewise those that follow.
+        pixels: Only its shape and type count.
+        encoding: One of `trt_engine.encodings.ENCODINGS`.
+        resident: Whether images come to be on the GPU by other means.
+
+    Raises:
+        ImageError: The image cannot be read as what it says it is.
+    """
+    rows, width, height = measure(pixels, encoding)
+    fitted_width, fitted_height, _, _ = fit(width, height, spec)
+    down = _taps(height, fitted_height, at_edges_alone=False)
+    form, _ = _find_format(find_encoding(encoding), pixels)
+    read = _rows_read(down, rows, form, len(pixels))
+    staged = pixels.nbytes if read is None else len(read) * (pixels.nbytes // len(pixels))
+    tables = _TAP_BYTES * fitted_width + down.nbytes + level_table(spec).nbytes
+    return ((tables,), (pixels.nbytes,)) if resident else ((staged, tables), ())
+
+
 def _find_format(encoding: Encoding, pixels: Array) -> tuple[str, tuple[int, int, int]]:
     if encoding.conversion is not None:
         return _FORMATS[encoding.conversion]
@@ -231,19 +256,20 @@ def _find_format(encoding: Encoding, pixels: Array) -> tuple[str, tuple[int, int
     return 'PACKED', encoding.rgb
 
 
-def _rows_read(down: Array, rows: int, form: str) -> Array | None:
-    """Return which rows of the bytes the kernel reads, ascending; None where it may be any.
+def _rows_read(down: Array, rows: int, form: str, of: int) -> Array | None:
+    """Return which rows of the bytes the kernel reads, ascending; None for (nearly) all of them.
 
     Bilinear sampling reads two rows for each row of the network, which of a large image are few:
     the others need not be brought to the GPU.
     """
     if form == 'BAYER':  # the colours of a pixel are in the rows around it
         return None
-    read = np.unique(down[:, :2])
-    if form != 'YUV420':
-        return read
-    pairs = np.unique(read // 2)  # whole, so that a row still finds its colours at half its place
-    return np.concatenate([np.stack([pairs * 2, pairs * 2 + 1], axis=1).reshape(-1), rows + pairs])
+    read: Array = np.unique(down[:, :2])
+    if form == 'YUV420':
+        pairs = np.unique(read // 2)  # whole, so that a row finds its colours at half its place
+        whole = np.stack([pairs * 2, pairs * 2 + 1], axis=1).reshape(-1)
+        read = np.concatenate([whole, rows + pairs])
+    return read if len(read) <= _MOST_ROWS * of else None
 
 
 def _taps(size: int, fitted: int, *, at_edges_alone: bool) -> Array:

@@ -110,6 +110,19 @@ def device_name() -> str:
     return name.partition(b'\0')[0].decode(errors='replace')
 
 
+def device_memory() -> tuple[int, int]:
+    """Return what is free of the current device's memory, and all of it, in bytes.
+
+    Where the GPU shares the CPU's memory this leaves out what the kernel could still free: there,
+    `trt_engine.memory.read_memory` says more.
+
+    Raises:
+        BackendError: As for `call`.
+    """
+    free, total = call('cudaMemGetInfo')
+    return int(free), int(total)
+
+
 class Stream:
     """A CUDA stream; `handle` is what libraries take."""
 

@@ -16,6 +16,7 @@ from typing import Protocol
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.readouts3d import Readout3d
 from trt_engine.fields import allowed_names
 from trt_engine.lidar_card import PointsInput
 from trt_inference.boxes3d import Boxes3d
@@ -35,6 +36,15 @@ class Decoder3d(Protocol):
 
         At most `thresholds.max_detections` of at least `thresholds.score`, after NMS where
         `thresholds.nms_iou` is not None. The outputs are read, not kept.
+
+        Raises:
+            DecodeError: The outputs do not have the form that the card's head promises.
+        """
+
+    def readout(self, outputs: Mapping[str, Array]) -> Readout3d:
+        """Return where in the outputs a GPU finds the candidates for the same boxes.
+
+        Its arrays are views into the outputs.
 
         Raises:
             DecodeError: The outputs do not have the form that the card's head promises.

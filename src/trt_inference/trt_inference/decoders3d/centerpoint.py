@@ -15,6 +15,8 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.readouts3d import CellGrid
+from trt_engine.cuda.readouts3d import CenterReadout
 from trt_engine.fields import Allow
 from trt_engine.lidar_card import PointsInput
 from trt_inference.boxes3d import Boxes3d
@@ -104,6 +106,28 @@ class CenterPointDecoder:
         boxes = assembled(centers, sizes, yaws, velocities, scores, classes)
         certain = np.hypot(first, second) >= self._yaw_norm[classes]
         return finish(boxes.select(certain), thresholds, circle_m=self._options.circle_nms_m)
+
+    def readout(self, outputs: Mapping[str, Array]) -> CenterReadout:
+        """Return where the candidates are; see `trt_inference.decoders3d.Decoder3d`."""
+        cells, options = self._cells, self._options
+
+        def by_cell(role: str, channels: int) -> Array:
+            rows: Array = self._take(outputs, role, channels).reshape(channels, -1).T
+            return rows
+
+        return CenterReadout(
+            by_cell('heatmap', self._classes),
+            by_cell('offset', 2),
+            by_cell('height', 1),
+            by_cell('size', 3),
+            by_cell('rotation', 2),
+            by_cell('velocity', 2) if 'velocity' in self._names else None,
+            CellGrid(cells.columns, cells.rows, cells.low_m, cells.size_m),
+            clockwise=options.form == 'autoware',
+            peaks=options.peaks,
+            yaw_norm=self._yaw_norm,
+            circle_m=options.circle_nms_m,
+        )
 
     def _take(self, outputs: Mapping[str, Array], role: str, channels: int) -> Array:
         return take(outputs, self._names[role], (channels, self._cells.rows, self._cells.columns))

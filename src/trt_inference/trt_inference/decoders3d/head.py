@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-import math
 
 import numpy as np
 
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.readouts3d import logit
 from trt_engine.lidar_card import PointsInput
 from trt_inference.boxes3d import Boxes3d
 from trt_inference.boxes3d import wrapped
@@ -56,7 +56,7 @@ def scored(logits: Array, thresholds: Thresholds) -> tuple[Array, Array, Array]:
     rows with a logit that is not finite among the candidates count for nothing.
     """
     # comparing logits saves a million exponentials
-    flat = reaching(logits.ravel(), _logit(thresholds.score))
+    flat = reaching(logits.ravel(), logit(thresholds.score))
     rows, classes = np.divmod(flat, logits.shape[1])
     if not thresholds.multi_label:
         rows = np.unique(rows)
@@ -129,9 +129,3 @@ def assembled(
         scores.astype(np.float32),
         classes.astype(np.int32),
     )
-
-
-def _logit(score: float) -> float:
-    if score <= 0:
-        return -math.inf
-    return math.inf if score >= 1 else math.log(score) - math.log1p(-score)

@@ -15,6 +15,8 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
+from trt_engine.cuda.readouts3d import AnchorReadout
+from trt_engine.cuda.readouts3d import CellGrid
 from trt_engine.fields import Allow
 from trt_engine.lidar_card import PointsInput
 from trt_inference.boxes3d import Boxes3d
@@ -107,25 +109,50 @@ class PointPillarsDecoder:
             sizes = sizes[:, [1, 0, 2]]
         return finish(assembled(centers, sizes, yaws, None, scores, classes), thresholds)
 
+    def readout(self, outputs: Mapping[str, Array]) -> AnchorReadout:
+        """Return where the candidates are; see `trt_inference.decoders3d.Decoder3d`."""
+        cells = self._cells
+        step, shift = cells.size_m, 0.5
+        if self._openpcdet:
+            step, shift = (self._step(0), self._step(1)), 0.0
+        return AnchorReadout(
+            self._channels(outputs, self._scores, self._classes),
+            self._channels(outputs, self._boxes, 7),
+            self._channels(outputs, self._directions, 2),
+            CellGrid(cells.columns, cells.rows, cells.low_m, step, shift),
+            self._sizes,
+            self._heights,
+            self._yaws,
+            clockwise=not self._openpcdet,
+        )
+
     def _take(self, outputs: Mapping[str, Array], name: str, numbers: int) -> Array:
         """Return an output as one row of so many numbers for each anchor, cell by cell."""
+        rows: Array = self._channels(outputs, name, numbers).reshape(-1, numbers)
+        return rows
+
+    def _channels(self, outputs: Mapping[str, Array], name: str, numbers: int) -> Array:
+        """Return an output as one row for each cell, so many numbers for each anchor in it."""
         rows, columns = self._cells.rows, self._cells.columns
         channels = self._anchors * numbers
         if self._openpcdet:
-            output = take(outputs, name, (rows, columns, channels))
+            output = take(outputs, name, (rows, columns, channels)).reshape(-1, channels)
         else:
-            output = take(outputs, name, (channels, rows, columns)).transpose(1, 2, 0)
-        return output.reshape(-1, numbers)
+            output = take(outputs, name, (channels, rows, columns)).reshape(channels, -1).T
+        return output
+
+    def _step(self, axis: int) -> float:
+        """Return the distance of anchors of which the first and the last stand on the edges."""
+        count = (self._cells.columns, self._cells.rows)[axis]
+        return self._cells.size_m[axis] * count / max(count - 1, 1)
 
     def _centers(self, cell: Array, anchor: Array) -> Array:
         cells = self._cells
         row, column = np.divmod(cell, cells.columns)
         centers = [self._heights[anchor]]
-        for place, count, axis in ((row, cells.rows, 1), (column, cells.columns, 0)):
+        for place, axis in ((row, 1), (column, 0)):
             if self._openpcdet:
-                # the first and the last anchor stand on the edges of the range
-                step = cells.size_m[axis] * count / max(count - 1, 1)
-                centers.insert(0, cells.low_m[axis] + place * step)
+                centers.insert(0, cells.low_m[axis] + place * self._step(axis))
             else:
                 centers.insert(0, cells.low_m[axis] + (place + 0.5) * cells.size_m[axis])
         return np.stack(centers, axis=1)

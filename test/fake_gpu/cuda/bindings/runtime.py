@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 
 LARGEST = 1 << 32
+TOTAL = 8 << 30
 RUBBISH = 0xAB
 GUARD = 256  # bytes of rubbish before and after each piece of memory, and what it is aligned to
 
@@ -63,6 +64,7 @@ cudaHostAllocDefault = 0
 cudaHostAllocMapped = 2
 cudaEventBlockingSync = 1
 cudaEventDisableTiming = 2
+cudaEventRecordExternal = 1
 
 Work = Callable[[], None]
 
@@ -174,6 +176,11 @@ def cudaDeviceGetAttribute(attribute, device):
 
 def cudaGetDeviceProperties(device):
     return _status(), SimpleNamespace(name=b'Stand-in' + bytes(248))
+
+
+def cudaMemGetInfo():
+    used = sum(memory.nbytes for memory in allocations.values())
+    return _status(), TOTAL - used, TOTAL
 
 
 def cudaStreamCreate():
@@ -311,6 +318,11 @@ def cudaEventRecord(event, stream):
     if event in reached_s:
         enqueue(stream, lambda: reached_s.__setitem__(event, time.perf_counter()))
     return (_status(),)
+
+
+def cudaEventRecordWithFlags(event, stream, flags):
+    assert flags == cudaEventRecordExternal  # else a recording notes only what waits for what
+    return cudaEventRecord(event, stream)
 
 
 def cudaEventElapsedTime(begin, end):

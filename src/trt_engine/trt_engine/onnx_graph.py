@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +83,11 @@ class Graph:
         folded: Number of nodes that the builder computes or drops, so that none of them runs.
         inputs: Inputs, without weights.
         outputs: Outputs, by the name of the tensor that makes them when no-ops are gone.
+        results: Outputs, by the names that the file gives them.
         tensors: Types and shapes by name.
         constants: Names of what is known at build time.
         values: The values of small constants.
+        weights: Types and shapes of what the file holds, before anything is folded.
     """
 
     opset: int
@@ -92,9 +95,11 @@ class Graph:
     folded: int
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    results: tuple[str, ...]
     tensors: Mapping[str, Tensor]
     constants: frozenset[str]
     values: Mapping[str, Array]
+    weights: Mapping[str, Tensor]
 
     def tensor(self, name: str) -> Tensor:
         """Return what is known of a tensor."""
@@ -157,9 +162,11 @@ def fold_graph(model: Any, shapes: Mapping[str, tuple[int, ...]], name: str) -> 
         len(model.graph.node) - len(kept),
         inputs,
         tuple(aliases.get(each.name, each.name) for each in model.graph.output),
+        tuple(each.name for each in model.graph.output),
         tensors,
         frozenset(constants),
         values,
+        {name: Tensor(_type_name(w.data_type), tuple(w.dims)) for name, w in _weights(model.graph)},
     )
 
 
@@ -180,6 +187,14 @@ def _values(weight: Any, name: str) -> Array:
         return np.asarray(onnx.numpy_helper.to_array(weight))
     except (KeyError, TypeError, ValueError) as exc:
         raise ModelFileError(f'{name}: the weight {weight.name!r} is damaged: {exc}') from exc
+
+
+def _weights(graph: Any) -> Iterator[tuple[str, Any]]:
+    for weight in graph.initializer:
+        yield weight.name, weight
+    for node in graph.node:
+        if node.op_type == 'Constant':
+            yield from ((node.output[0], each.t) for each in node.attribute if each.HasField('t'))
 
 
 def _opset(model: Any) -> int:

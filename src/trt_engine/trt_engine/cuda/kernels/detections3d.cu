@@ -1,0 +1,139 @@
+// Copyright 2026 the jetson_perception authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// From candidates to detections, for lidar networks; one block each:
+//   strongest takes the 4096 strongest candidates and sorts them
+//   strike    walks from the strongest to the weakest and strikes out the rivals of those that stay
+// What comes between is in candidates3d.cu and overlaps3d.cu. Each does what the CPU path does in
+// the same order: of equal candidates come equal detections.
+
+const unsigned int MOST = 4096;     // candidates that NMS looks at
+const unsigned int WORDS = MOST / 64;
+const unsigned int THREADS = 1024;
+
+// As in candidates3d.cu.
+struct Status {
+    unsigned int found;
+    unsigned int kept;
+    unsigned int count;
+    unsigned int spare[5];
+};
+
+// As in overlaps3d.cu; boxes are not looked at here.
+struct Detections {
+    Status* status;
+    const unsigned long long* keys;
+    unsigned long long* ranked;
+    const void* boxes;
+    const unsigned long long* rivals;
+    unsigned long long* gone;
+    void* results[6];
+    double distance;
+    double iou;
+    int limit;
+    int class_agnostic;
+};
+
+// The key that MOST keys reach, found eight bits at a time from the top.
+static __device__ unsigned long long pivot(const unsigned long long* keys, unsigned int count)
+{
+    __shared__ unsigned int histogram[256];
+    __shared__ unsigned long long known;
+    __shared__ unsigned int wanted;
+    if (threadIdx.x == 0) {
+        known = 0;
+        wanted = MOST;
+    }
+    for (int shift = 56; shift >= 0; shift -= 8) {
+        if (threadIdx.x < 256) histogram[threadIdx.x] = 0;
+        __syncthreads();
+        const unsigned long long above = shift == 56 ? 0 : known >> (shift + 8);
+        for (unsigned int i = threadIdx.x; i < count; i += blockDim.x) {
+            if (shift == 56 || keys[i] >> (shift + 8) == above) {
+                atomicAdd(&histogram[keys[i] >> shift & 255], 1u);
+            }
+        }
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            int digit = 255;
+            while (histogram[digit] < wanted) wanted -= histogram[digit--];
+            known |= (unsigned long long)digit << shift;
+        }
+        __syncthreads();
+    }
+    return known;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) strongest(const Detections d)
+{
+    __shared__ unsigned long long ranked[MOST];
+    __shared__ unsigned int taken;
+    const unsigned int found = d.status->found;
+    const unsigned int kept = found < MOST ? found : MOST;
+    const unsigned long long least = found > MOST ? pivot(d.keys, found) : 0;
+    unsigned int places = 1;
+    while (places < kept) places *= 2;
+
+    for (unsigned int i = threadIdx.x; i < places; i += THREADS) ranked[i] = 0;
+    if (threadIdx.x == 0) taken = 0;
+    if (threadIdx.x < WORDS) d.gone[threadIdx.x] = 0;
+    __syncthreads();
+    for (unsigned int i = threadIdx.x; i < found; i += THREADS) {
+        if (d.keys[i] >= least) ranked[atomicAdd(&taken, 1u)] = d.keys[i];
+    }
+    __syncthreads();
+
+    // bitonic sort, the largest first
+    for (unsigned int size = 2; size <= places; size *= 2) {
+        for (unsigned int distance = size / 2; distance > 0; distance /= 2) {
+            for (unsigned int i = threadIdx.x; i < places; i += THREADS) {
+                const unsigned int other = i ^ distance;
+                if (other < i) continue;
+                const bool rising = (i & size) != 0;
+                const unsigned long long mine = ranked[i], its = ranked[other];
+                if ((mine > its) == rising) {
+                    ranked[i] = its;
+                    ranked[other] = mine;
+                }
+            }
+            __syncthreads();
+        }
+    }
+    if (threadIdx.x == 0) d.status->kept = kept;
+    for (unsigned int i = threadIdx.x; i < kept; i += THREADS) d.ranked[i] = ranked[i];
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) strike(const Detections d)
+{
+    __shared__ unsigned long long gone[WORDS], rivals[64], stay;
+    const unsigned int me = threadIdx.x;
+    const unsigned int kept = d.status->kept;
+    if (me < WORDS) gone[me] = d.gone[me];
+    __syncthreads();
+
+    // 64 boxes at a time: one thread decides among them, then all strike out the weaker ones
+    for (unsigned int word = 0; word * 64 < kept; ++word) {
+        const unsigned int begin = word * 64;
+        const unsigned int size = kept - begin < 64 ? kept - begin : 64;
+        if (me < size) rivals[me] = d.rivals[(begin + me) * WORDS + word];
+        __syncthreads();
+        if (me == 0) {
+            unsigned long long out = gone[word];
+            for (unsigned int bit = 0; bit < size; ++bit) {
+                if (!(out >> bit & 1)) out |= rivals[bit];
+            }
+            gone[word] = out;
+            stay = ~out;
+        }
+        __syncthreads();
+        const unsigned int words = (kept + 63) / 64;
+        for (unsigned int i = me; i < size * WORDS; i += THREADS) {
+            const unsigned int bit = i / WORDS, later = i % WORDS;
+            if (later > word && later < words && stay >> bit & 1) {
+                atomicOr(&gone[later], d.rivals[(begin + bit) * WORDS + later]);
+            }
+        }
+        __syncthreads();
+    }
+    if (me < WORDS) d.gone[me] = gone[me];
+}
