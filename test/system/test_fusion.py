@@ -210,6 +210,52 @@ def test_what_is_missing_or_broken_is_told_and_mended(start, fusion):
     assert 'defect' not in log.read_text()
 
 
+def test_a_defect_ends_the_node_rather_than_leave_it_silent(monkeypatch, wait_until, capfd):
+    import threading
+
+    from trt_inference import fusion_node
+
+    def broken(*args):
+        raise RuntimeError('a defect')
+
+    nodes = []
+
+    class Node(fusion_node.FusionNode):
+        def __init__(self):
+            super().__init__()
+            nodes.append(self)
+
+    monkeypatch.setattr(fusion_node, 'fuse', broken)
+    monkeypatch.setattr(fusion_node, 'FusionNode', Node)
+    statuses = []
+    words = ['fusion', '--ros-args', '-p', f'extrinsic:={EXTRINSIC}']
+    told_to_stop = Never()
+    thread = threading.Thread(
+        target=lambda: statuses.append(fusion_node.main(told_to_stop, words)), daemon=True
+    )
+    thread.start()
+    wait_until(lambda: nodes, 'the node', 20)
+    (node,) = nodes
+    node._on_camera_info(camera_info())
+    node._on_boxes(boxes(100, CAR))
+    node._on_image(image(100, SEEN))
+    wait_until(lambda: statuses, 'the end', 20)
+    assert statuses == [1]
+    error = capfd.readouterr().err
+    assert 'defect, please report it' in error
+    assert 'RuntimeError: a defect' in error
+
+
+class Never:
+    """Tells nobody to stop."""
+
+    def __call__(self):
+        return False
+
+    def ignore(self):
+        pass
+
+
 def test_turned_boxes_and_those_without_a_class():
     from trt_inference.conversions import seen_by_lidar
     from trt_inference.conversions import seen_in_image

@@ -158,6 +158,34 @@ def test_points_of_a_box_that_are_in_the_image_are_in_its_rectangle(center, size
     assert (found[2:] <= WHOLE[2:]).all()
 
 
+@pytest.mark.parametrize('camera', [PINHOLE, BENT])
+def test_rectangles_are_no_larger_than_what_is_seen(camera):
+    chance = np.random.default_rng(6)
+    u, v = (each.ravel() for each in np.meshgrid(*[np.linspace(0, 1, 121)] * 2))
+    partly = 0
+    for _ in range(60):
+        place = chance.uniform((-4, -2, -2), (4, 2, 6))
+        corners = box(place, chance.uniform(0.5, 4, 3), chance.normal(size=4))
+        (found,) = seen(corners, camera=camera, near_m=1.0)
+        first, across, _, down = np.moveaxis(corners[0, FACES], 1, 0)[:, :, None]
+        points = first + u[:, None] * (across - first) + v[:, None] * (down - first)
+        points = points.reshape(-1, 3)
+        points = points[points[:, 2] > 1.0]
+        if len(camera.outline):
+            slopes = np.hypot(*(points[:, :2] / points[:, 2:]).T)
+            points = points[slopes < np.hypot(*camera.outline[0])]
+        pixels = camera.project(points)
+        pixels = pixels[(pixels > -0.5).all(axis=1) & (pixels < (199.5, 99.5)).all(axis=1)]
+        if np.isnan(found[0]):
+            assert not len(pixels)
+            continue
+        # 4 m in 120 steps, 1 m ahead
+        limits = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
+        assert found == pytest.approx(limits, abs=5)
+        partly += bool((corners[..., 2] < 1.0).any())
+    assert partly > 5
+
+
 def test_boxes_are_projected_as_opencv_projects_their_corners():
     chance = np.random.default_rng(5)
     corners = np.concatenate([

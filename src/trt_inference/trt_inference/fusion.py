@@ -124,11 +124,13 @@ class Rules:
         """Return (M, N) bool, whether labels of the image and of the lidar may be one thing."""
         groups = self.groups or {}
         everywhere = groups.get(ANY, frozenset())
-        lidar = [each.lower() for each in lidar]
         table = np.zeros((len(image), len(lidar)), bool)
-        for row, label in enumerate(each.lower() for each in image):
+        # many boxes have few labels
+        rows, columns = _places(image), _places(lidar)
+        for label, row in rows.items():
             allowed = everywhere | groups.get(label, frozenset()) | {label}
-            table[row] = [ANY in allowed or each in allowed for each in lidar]
+            for other, column in columns.items():
+                table[np.ix_(row, column)] = ANY in allowed or other in allowed
         return table
 
 
@@ -215,6 +217,14 @@ def fuse(
     return Fused(
         kept, partners[kept], [labels[each] for each in kept], scores[kept], visible, len(pairs)
     )
+
+
+def _places(labels: Sequence[str]) -> Mapping[str, list[int]]:
+    """Return where each label is, in lower case."""
+    places: dict[str, list[int]] = {}
+    for index, label in enumerate(labels):
+        places.setdefault(label.lower(), []).append(index)
+    return places
 
 
 def _fit(seen: Array, projected: Array, rules: Rules) -> Array:
