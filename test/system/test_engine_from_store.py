@@ -31,9 +31,14 @@ from trt_inference.pipeline import Detector
 pytestmark = pytest.mark.slow
 
 NODE = """
+import os
 import sys
 import trt_engine.backends
 trt_engine.backends.has_gpu = lambda: True
+if 'FREE_MIB' in os.environ:
+    from trt_engine.memory_budget import Room
+    from trt_inference import camera_budget
+    camera_budget.room_here = lambda: Room('this test', int(os.environ['FREE_MIB']), None, 'it')
 from trt_inference.entry import inference
 sys.exit(inference())
 """
@@ -261,6 +266,44 @@ def test_two_networks_run_side_by_side_in_one_process(
     np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
     wait_until(lambda: all(found), 'detections of all', 30, running)
     assert [len(each[-1].detections) for each in found] == [len(wanted), 1]
+
+
+def test_what_the_node_takes_of_memory_is_told(put_engine, start, detect, listener, wait_until):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    reports = listener.listen(DiagnosticArray, '/diagnostics')
+    put_engine()
+    running = start()
+    detect(running)
+
+    def told() -> dict[str, str]:
+        seen = {s.name: s for report in reports for s in report.status}
+        status = seen.get('inference: memory')
+        return {} if status is None else {each.key: each.value for each in status.values}
+
+    camera = 'demo: images on host (MiB)'
+    wait_until(lambda: 'exact' in told().get(camera, ''), 'the camera that was seen', 10, running)
+    assert 'held' in told()['demo: weights on device (MiB)']
+    assert 'memory:' in running.output
+    assert '1920x1080:bgr8, not seen yet' in running.output
+
+
+def test_an_engine_that_does_not_fit_is_not_loaded(put_engine, start, monkeypatch, wait_until):
+    monkeypatch.setenv('FREE_MIB', '100')
+    put_engine()
+    running = start()
+    wait_until(lambda: 'configure failed' in running.output, 'the refusal', 30, running)
+    assert '100 MiB are free' in running.output
+    assert 'MiB too few; the largest parts: ' in running.output
+    assert 'configured' not in running.output
+
+
+def test_the_user_may_try_what_does_not_fit(put_engine, start, detect, wanted, monkeypatch):
+    monkeypatch.setenv('FREE_MIB', '100')
+    put_engine()
+    running = start(memory_check='warn')
+    np.testing.assert_allclose(detect(running), wanted, atol=1e-3)
+    assert 'MiB too few' in running.output
 
 
 def test_two_cameras_share_an_engine(put_engine, start, wanted, listener, wait_until, repository):

@@ -81,6 +81,10 @@ class Frames:
         """Return size and encoding, as the command `plan` takes them."""
         return f'{self.width}x{self.height}:{self.encoding}'
 
+    def is_of(self, width: int, height: int, encoding: str) -> bool:
+        """Return whether an image is like these."""
+        return (self.width, self.height, self.encoding) == (width, height, encoding)
+
     def pixels(self) -> Array:
         """Return an array as `Preprocessor` takes them, whose content is not written."""
         name = 'bgr8' if self.encoding == JPEG else self.encoding

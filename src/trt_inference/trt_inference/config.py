@@ -29,6 +29,12 @@ class InferenceConfig(DetectorConfig):
         'in place where the two share their memory, as on a Jetson.',
         choices=('auto', 'mapped', 'copied'),
     )
+    memory_check: str = setting(
+        'refuse',
+        'What happens with TensorRT if the node will not fit into the free memory: refuse to '
+        'configure, or to look at the images of a camera; or warn, and try.',
+        choices=('refuse', 'warn'),
+    )
     spin_wait: bool = setting(
         False,
         'Wait for the GPU busily: some microseconds faster, and a core that does nothing else.',

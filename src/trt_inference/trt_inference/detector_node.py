@@ -216,6 +216,9 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         assert self._loaded is not None
         return self._loaded.card.classes
 
+    def _before_load(self, card: Card, engine: Entry) -> None:
+        """Refuse an engine that is not to be loaded here."""
+
     @abstractmethod
     def _prepare(self, card: Card, backend: Backend) -> Ready:
         """Return what looks at frames, tried once; it closes the backend, also if this fails."""
@@ -396,6 +399,7 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         engine = None if found is None else found.entry
         if found is not None and engine is not None:
             choice = replace(choice, reason=f'{choice.reason}, with an engine {found.reason}')
+            self._before_load(card, engine)
             backend = open_engine(card, engine, batches=len(self._streams) > 1)
         else:
             backend = open_backend(choice.name, network_file(card), threads=config.threads)

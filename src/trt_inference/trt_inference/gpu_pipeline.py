@@ -224,6 +224,11 @@ class GpuDetector:
         self(pixels, encoding)
         return self._free_plan([self._look_at(pixels, encoding)]).parts()
 
+    @property
+    def mapped(self) -> bool:
+        """Return whether the GPU reads and writes the memory of the CPU in place."""
+        return self._pool.mapped
+
     def close(self) -> None:
         """Give back everything but backend, kernels and pool; a second call does nothing."""
         if self._under_way:

@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 import sys
 from typing import Any
 
+from diagnostic_updater import DiagnosticStatusWrapper
 from rclpy.lifecycle import LifecycleNode
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage
@@ -17,9 +21,16 @@ from vision_msgs.msg import Detection2DArray
 
 from trt_engine.backend import Backend
 from trt_engine.card import Card
+from trt_engine.conversions import fill
+from trt_engine.entry import Entry
+from trt_engine.errors import PerceptionError
+from trt_engine.memory_budget import Budget
 from trt_engine.stop_signals import StopSignals
 from trt_inference import conversions
+from trt_inference.camera_budget import CameraBudget
+from trt_inference.camera_budget import engine_budget
 from trt_inference.camera_frames import camera_frames
+from trt_inference.camera_memory import budget_health
 from trt_inference.config import InferenceConfig
 from trt_inference.detections import Detections
 from trt_inference.detector_config import Stream
@@ -29,6 +40,10 @@ from trt_inference.detector_node import Ready
 from trt_inference.detector_node import RESULTS
 from trt_inference.detector_node import run
 from trt_inference.detector_node import Topics
+from trt_inference.gpu_pipeline import GpuDetector
+from trt_inference.image_view import CompressedView
+from trt_inference.image_view import ImageView
+from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
 from trt_inference.loading import GpuOptions
 from trt_inference.loading import Loaded
@@ -60,6 +75,16 @@ class InferenceNode(DetectorNode[InferenceConfig]):
     def __init__(self, name: str = 'inference', **kwargs: Any) -> None:
         """Declare parameters; nothing is loaded or subscribed before `configure`."""
         super().__init__(name, InferenceConfig, 'camera', **kwargs)
+        self._memory: CameraBudget | None = None
+
+    def _before_load(self, card: Card, engine: Entry) -> None:
+        names = [stream.name for stream in self._streams]
+        try:
+            budget = engine_budget(card, engine, names)
+        except PerceptionError as exc:
+            self.get_logger().warning(f'what {card.name} takes of memory is not known: {exc}')
+        else:
+            self._judge(budget)
 
     def _prepare(self, card: Card, backend: Backend) -> Ready:
         config = self._config
@@ -69,7 +94,24 @@ class InferenceNode(DetectorNode[InferenceConfig]):
             batch=len(self._streams),
             jpeg=config.jpeg_decoder if config.transport == 'compressed' else 'opencv',
         )
-        return Loaded(card, backend, pipeline=config.pipeline, options=options)
+        network = Loaded(card, backend, pipeline=config.pipeline, options=options)
+        self._memory = None
+        if isinstance(network.detector, GpuDetector):
+            names = [stream.name for stream in self._streams]
+            try:
+                self._memory = CameraBudget(card, network.detector, names)
+                self._judge(self._memory.budget)
+            except PerceptionError:
+                network.close()
+                raise
+            self.get_logger().info('\n'.join(['memory:', *self._memory.budget.lines()]))
+        return network
+
+    def _judge(self, budget: Budget) -> None:
+        if self._config.memory_check == 'refuse':
+            budget.require()
+        if budget.verdict != 'ok':
+            self.get_logger().warning(budget.text)
 
     def _make_topics(self, stream: Stream) -> Topics:
         return _CameraTopics(self, stream, self._config.overlay_transport == 'compressed')
@@ -78,10 +120,27 @@ class InferenceNode(DetectorNode[InferenceConfig]):
         compressed = self._config.transport == 'compressed'
         network = self._network
         assert isinstance(network, Loaded)
-        frames = camera_frames(
+        latest, open_frame = camera_frames(
             len(self._streams), compressed=compressed, takes_jpeg=network.detector.takes_jpeg
         )
-        return CompressedImage if compressed else Image, *frames
+        if self._memory is not None:
+            open_frame = partial(self._open_checked, self._memory, open_frame)
+        return CompressedImage if compressed else Image, latest, open_frame
+
+    def _open_checked(
+        self, memory: CameraBudget, open_frame: Open[Picture], frame: Frame
+    ) -> tuple[ImageView | CompressedView, Callable[[], Picture]]:
+        view, take = open_frame(frame)
+        assert isinstance(view, ImageView | CompressedView)
+        memory.look_at(self._streams[frame.stream].name, view, self._judge)
+        return view, take
+
+    def _tasks(self) -> Sequence[tuple[str, Callable[..., DiagnosticStatusWrapper]]]:
+        return () if self._memory is None else (('memory', self._diagnose_memory),)
+
+    def _diagnose_memory(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        assert self._memory is not None
+        return fill(status, budget_health(self._memory.budget))
 
     def _tell_worker(self) -> None:
         super()._tell_worker()
