@@ -351,8 +351,8 @@ def test_clouds_of_layouts_without_end_need_memory_for_a_few(make, fake_cuda):
     detector, reference = make()
     counts = []
     for _ in range(2):
-        for step in range(16, 25):
-            same(detector, reference, cloud(step, 300, step=step))
+        for step in range(16, 22):
+            same(detector, reference, cloud(step, 40, step=step))
         counts.append([fake_cuda.calls.count(each) for each in ('cudaMalloc', 'cudaHostAlloc')])
     assert counts[0] == counts[1]
 
