@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -13,6 +15,7 @@ import pytest
 from trt_builder.settings import Resolved
 from trt_builder.tensorrt_build import build
 from trt_engine.backends import open_backend
+from trt_engine.build_settings import ShapeRange
 from trt_engine.card import Card
 from trt_engine.card import Head
 from trt_engine.card import ModelSource
@@ -25,7 +28,9 @@ from trt_engine.errors import ModelFileError
 from trt_engine.lidar_card import PointsInput
 from trt_engine.lidar_model import network_file
 from trt_inference.clouds import CloudOptions
+from trt_inference.engines import open_encoder
 from trt_inference.gpu_lidar import GpuLidarDetector
+from trt_inference.lidar_config import LidarConfig
 from trt_inference.lidar_loading import LoadedLidar
 from trt_inference.lidar_pipeline import LidarDetector
 from trt_inference.lidar_pipeline import PlacedCloud
@@ -133,6 +138,14 @@ def test_without_its_encoder_the_network_is_refused_and_closed(tmp_path):
         backend.run({})
 
 
+def plan_of(model, profiles=()):
+    resolved = Resolved('tensorrt', (10, 3, 0), 'fp32', strongly_typed=False, profiles=profiles)
+    output = build(resolved, model, report=lambda *_: None, log=lambda *_: None)
+    plan = model.with_suffix('.plan')
+    plan.write_bytes(output.plan)
+    return plan
+
+
 @pytest.fixture
 def load_engine(fake_cuda, tmp_path, monkeypatch):
     """Return a function that loads an engine of a card's network, made by the stand-in."""
@@ -141,13 +154,7 @@ def load_engine(fake_cuda, tmp_path, monkeypatch):
 
     def load(given, does='build', **settings):
         monkeypatch.setenv('FAKE_TENSORRT', f'10.3.0 {does}')
-        resolved = Resolved('tensorrt', (10, 3, 0), 'fp32', strongly_typed=False)
-        output = build(
-            resolved, network_file(given), report=lambda *_: None, log=lambda *_: None
-        )  # fmt: skip
-        plan = tmp_path / 'engine.plan'
-        plan.write_bytes(output.plan)
-        backend = open_backend('tensorrt', plan)
+        backend = open_backend('tensorrt', plan_of(network_file(given)))
         loaded.append(LoadedLidar(given, backend, CloudOptions(), **settings))
         return loaded[-1]
 
@@ -193,6 +200,34 @@ def test_an_encoder_that_our_kernel_is_not_stays_on_the_cpu_and_all_with_it(load
     assert len(loaded.detector(cloud()))
     with pytest.raises(BackendUnavailableError, match='none that the GPU kernel knows'):
         load_engine(given, pipeline='gpu')
+
+
+def test_an_engine_of_the_encoder_keeps_all_on_the_gpu(load_engine, tmp_path):
+    given = card(tmp_path, twice=True)
+    sizes = ShapeRange(*((count, 8, 9) for count in (1, 200, 200)))
+
+    def open_its_engine():
+        return open_backend(
+            'tensorrt', plan_of(tmp_path / 'encoder.onnx', profiles=({'pillars': sizes},))
+        )
+
+    ours, theirs = load_engine(given, open_encoder=open_its_engine), load(given)
+    assert str(ours) == 'gpu'
+    found, same = ours.detector(cloud()), theirs.detector(cloud())
+    theirs.close()
+    assert 0 < len(found) == len(same)
+    np.testing.assert_allclose(found.centers, same.centers, atol=1e-4)
+
+
+def test_without_an_engine_of_the_encoder_the_remark_says_how_to_build_it(load_engine, tmp_path):
+    given = card(tmp_path, twice=True)
+    config = LidarConfig(card='x.yaml', engine_store=str(tmp_path / 'store'))
+    loaded = load_engine(given, open_encoder=partial(open_encoder, config, given))
+    assert loaded.pipeline == 'cpu'
+    assert 'there is no engine of it: ' in loaded.remark
+    command = f'--onnx {tmp_path}/encoder.onnx --store {tmp_path}/store'
+    assert command in loaded.remark
+    assert len(loaded.detector(cloud()))
 
 
 def test_without_nvrtc_the_cpu_does_it_and_that_is_said(load_engine, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -45,6 +46,7 @@ class LoadedLidar(LoadedNetwork[CloudDetector]):
         mapped: bool | None = None,
         spin: bool = False,
         threads: int = 0,
+        open_encoder: Callable[[], Backend] | None = None,
     ) -> None:
         """Load, and look at a cloud of one point; see `LoadedNetwork`.
 
@@ -56,6 +58,9 @@ class LoadedLidar(LoadedNetwork[CloudDetector]):
             mapped: As for `cuda.memory.Pool`, on the GPU.
             spin: As for `GpuLidarDetector`, likewise.
             threads: For a network inside the pillars that ONNX Runtime has to run.
+            open_encoder: Opens an engine of the network inside the pillars, on the GPU; asked where
+                that is none that our kernel knows, and raises BackendUnavailableError where there
+                is no engine.
 
         Raises:
             PerceptionError: Of the many kinds that making and calling a detector have.
@@ -65,16 +70,17 @@ class LoadedLidar(LoadedNetwork[CloudDetector]):
         self._mapped = mapped
         self._spin = spin
         self._threads = threads
+        self._open_encoder = open_encoder
         super().__init__(backend, pipeline)
 
     def _open_gpu(
         self, backend: TensorRtBackend, closing: ExitStack
     ) -> tuple[CloudDetector, str]:  # fmt: skip
-        weights = self._weights
+        weights, encoder = self._weights, None
         if isinstance(weights, ModelFileError):
-            raise BackendUnavailableError(
-                f'the network inside the pillars is none that the GPU kernel knows: {weights}'
-            )
+            encoder = self._encoder_engine(weights)
+            closing.callback(encoder.close)
+            weights = None
         kernels, pool = open_resources(self._mapped, closing)
         detector = GpuLidarDetector(
             self._card,
@@ -82,12 +88,24 @@ class LoadedLidar(LoadedNetwork[CloudDetector]):
             weights,
             kernels=kernels,
             pool=pool,
+            encoder=encoder,
             options=self._options,
             spin=self._spin,
         )
         closing.callback(detector.close)
         _try(detector)
         return detector, detector.no_graph
+
+    def _encoder_engine(self, reason: ModelFileError) -> TensorRtBackend:
+        what = f'the network inside the pillars is none that the GPU kernel knows: {reason}'
+        if self._open_encoder is None:
+            raise BackendUnavailableError(what)
+        try:
+            encoder = self._open_encoder()
+        except BackendUnavailableError as exc:
+            raise BackendUnavailableError(f'{what}; {exc}') from exc
+        assert isinstance(encoder, TensorRtBackend)
+        return encoder
 
     def _open_cpu(self, backend: Backend) -> CloudDetector:
         card, weights, encoder = self._card, self._weights, None

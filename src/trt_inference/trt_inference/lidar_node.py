@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
+from functools import partial
 import sys
 from typing import Any
 
@@ -29,6 +30,7 @@ from trt_inference.detector_node import Ready
 from trt_inference.detector_node import RESULTS
 from trt_inference.detector_node import run
 from trt_inference.detector_node import Topics
+from trt_inference.engines import open_encoder
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
 from trt_inference.lidar_config import LidarConfig
@@ -89,6 +91,7 @@ class LidarNode(DetectorNode[LidarConfig]):
             mapped=config.mapped,
             spin=config.spin_wait,
             threads=config.threads,
+            open_encoder=partial(open_encoder, config, card),
         )
 
     def _make_topics(self, stream: Stream) -> Topics:
