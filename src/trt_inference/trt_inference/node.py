@@ -52,8 +52,6 @@ from trt_inference.pipeline import Picture
 from trt_inference.worker import Open
 from trt_inference.worker import Result
 
-_MAPPED = {'auto': None, 'mapped': True, 'copied': False}
-
 
 class _CameraTopics(Topics):
     """The topics of one camera."""
@@ -89,7 +87,7 @@ class InferenceNode(DetectorNode[InferenceConfig]):
     def _prepare(self, card: Card, backend: Backend) -> Ready:
         config = self._config
         options = GpuOptions(
-            mapped=_MAPPED[config.frame_memory],
+            mapped=config.mapped,
             spin=config.spin_wait,
             batch=len(self._streams),
             jpeg=config.jpeg_decoder if config.transport == 'compressed' else 'opencv',
