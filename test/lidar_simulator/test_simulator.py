@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tools.lidar_simulator import sweep as sweeps
+from tools.lidar_simulator.drive import drive
 from tools.lidar_simulator.scenes import make_scene
 from tools.lidar_simulator.scenes import Scene
 from tools.lidar_simulator.scenes import Standing
@@ -193,6 +194,22 @@ def test_both_sensors_see_a_street(beams):
     assert 50_000 < len(sweep.points) < SENSORS[beams].beams * SENSORS[beams].columns
     assert set(np.unique(sweep.rings)) <= set(range(beams))
     assert (sweep.seen > 20).sum() > 8
+
+
+def test_on_a_drive_everything_stays_where_it_is_and_nothing_is_in_the_way():
+    first, second, third = drive(4, EXACT, 3, step_m=2.0)
+    assert len(first.boxes) > 5
+    went = first.boxes - second.boxes
+    assert np.hypot(went[:, 0], went[:, 1]) == pytest.approx(2.0, abs=1e-4)
+    assert went[:, :3].std(axis=0).max() < 1e-4
+    assert went[:, 3:].tolist() == np.zeros((len(went), 4)).tolist()
+    np.testing.assert_allclose(first.boxes - third.boxes, 2 * went, atol=1e-4)
+    for sweep in (first, second, third):
+        inside = [np.abs(local(sweep.points[:, :3] * 0, box)) < box[3:6] / 2 for box in sweep.boxes]
+        assert not any(each[0, :2].all() for each in inside)
+        for place in np.flatnonzero(sweep.seen > 3):
+            near = local(sweep.points[sweep.owners == place], sweep.boxes[place])
+            assert (np.abs(near) < sweep.boxes[place, 3:6] / 2 + 0.05).all()
 
 
 def test_the_command_writes_picture_and_points(tmp_path, repository):

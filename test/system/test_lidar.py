@@ -110,7 +110,7 @@ def test_real_sweeps_from_files_come_out_as_boxes(
     assert boxes
     for box in boxes:
         assert box.results[0].hypothesis.class_id in form.CLASSES
-        assert 0.1 <= box.results[0].hypothesis.score <= 1
+        assert 0.35 <= box.results[0].hypothesis.score <= 1
         assert min(box.bbox.size.x, box.bbox.size.y, box.bbox.size.z) > 0
         turn = box.bbox.center.orientation
         assert (turn.x, turn.y) == (0, 0)

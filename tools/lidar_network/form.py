@@ -79,5 +79,5 @@ def card(points: PointsInput = POINTS) -> Card:
         input=points,
         head=Head('pointpillars', outputs, options),
         classes=CLASSES,
-        thresholds=Thresholds(score=0.1, nms_iou=0.1, max_detections=200),
+        thresholds=Thresholds(score=0.35, nms_iou=0.1, max_detections=200),
     )
