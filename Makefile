@@ -1,6 +1,8 @@
 # Thin: each line calls something that also works by itself. Everything sets itself up first.
 #   make demo                                  the main job, on a short generated drive
 #   make demo MODEL=yolox_nano SOURCE=a.mp4    any card, any picture, video, bag or /dev/videoN
+#   make demo-lidar                            the same for a lidar, on a short simulated drive
+#   make demo-lidar SOURCE=sweeps/             any bag, .bin or .pcd file, or folder of them
 #   make build MODEL=yolox_nano ONNX=a.onnx    what building its engine would do, on any machine
 #   make build FLAVOUR=tensorrt                builds it: tensorrt on a Jetson, or tensorrt_rtx
 #   make test                                  every test; ends with what was not run, and why
@@ -11,7 +13,7 @@ FLAVOUR ?=
 ARGS ?=
 ENV = . tools/env.sh
 
-.PHONY: setup demo build test unit lint bench bench-monitor clean
+.PHONY: setup demo demo-lidar build test unit lint bench bench-monitor clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +24,10 @@ setup:
 
 demo: setup
 	@bash -c '$(ENV) && exec python tools/demo.py --card "$(MODEL)" --source "$(SOURCE)" --onnx "$(ONNX)"'
+
+demo-lidar: MODEL = demo_lidar
+demo-lidar: setup
+	@bash -c '$(ENV) && exec python tools/demo.py --card "$(MODEL)" --source "$(SOURCE)"'
 
 build: setup
 	@bash -c '$(ENV) && exec ros2 run trt_builder trt_build "$(MODEL)" $(if $(ONNX),--onnx "$(ONNX)") \

@@ -24,7 +24,12 @@ SHARE = Path(get_package_share_directory('trt_bringup'))
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        'source', description='What to play: rosbag2, folder of pictures, picture, video, device.'
+        'source',
+        description='What to play: rosbag2, pictures, point clouds, video, device.',
+    ),
+    DeclareLaunchArgument(
+        'sensors', default_value='camera', choices=['camera', 'lidar'],
+        description='Which inference node: camera starts inference, lidar starts lidar_inference.',
     ),
     DeclareLaunchArgument('card', default_value='demo', description='Model card: name or path.'),
     DeclareLaunchArgument(
@@ -40,11 +45,16 @@ ARGUMENTS = [
         'image_topic', default_value='/camera/image_raw', description='Topic that is played.'
     ),
     DeclareLaunchArgument(
+        'points_topic', default_value='points', description='Topic of clouds that are played.'
+    ),
+    DeclareLaunchArgument(
         'transport', default_value='raw', choices=['raw', 'compressed'],
         description='Image or CompressedImage.',
     ),
     DeclareLaunchArgument('rate', default_value='1.0', description='Speed of the replay.'),
-    DeclareLaunchArgument('frame_rate', default_value='15.0', description='Hz, for pictures.'),
+    DeclareLaunchArgument(
+        'frame_rate', default_value='15.0', description='Hz, for pictures and clouds.'
+    ),
     DeclareLaunchArgument(
         'loop', default_value='false', choices=['true', 'false'], description='Play for ever.'
     ),
@@ -85,6 +95,7 @@ def replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 'frame_rate': float(given['frame_rate']),
                 'loop': given['loop'] == 'true',
                 'image_topic': given['image_topic'],
+                'points_topic': given['points_topic'],
                 'transport': given['transport'],
                 'publish_clock': sim_time,
             }
@@ -106,23 +117,31 @@ def replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = context.launch_configurations
-    forwarded = ('namespace', 'params_file', 'card', 'onnx', 'image_topic', 'transport',
-                 'autostart', 'use_sim_time', 'log_level')  # fmt: skip
+    forwarded = {
+        name: given[name]
+        for name in ('namespace', 'params_file', 'sensors', 'card', 'onnx', 'image_topic',
+                     'points_topic', 'transport', 'autostart', 'use_sim_time', 'log_level')
+    }  # fmt: skip
+    if given['sensors'] == 'lidar':
+        forwarded['lidar_card'] = forwarded.pop('card')
     perception = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'perception.launch.py')),
-        launch_arguments=[(name, given[name]) for name in forwarded],
+        launch_arguments=list(forwarded.items()),
     )
     return [perception, *replay(context), *(watch(given) if given['watch'] == 'true' else ())]
 
 
 def watch(given: Mapping[str, str]) -> list[LaunchDescriptionEntity]:
     """Start the summary; when it ends, so does everything."""
+    parameters: dict[str, object] = {'out': given['out'], 'idle_timeout_s': 3.0}
+    if given['sensors'] == 'lidar':
+        parameters |= {'node': 'lidar_inference', 'points_topic': given['points_topic']}
     node = Node(
         package='trt_inference',
         executable='watch',
         name='watch',
         namespace=given['namespace'],
-        parameters=[{'out': given['out'], 'idle_timeout_s': 3.0}],
+        parameters=[parameters],
         output='screen',
     )
     end = EmitEvent(event=Shutdown(reason='the demo is over'))

@@ -1,13 +1,15 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What `make demo` runs: replay, inference and a live summary, through the launch file."""
+"""What `make demo` and `make demo-lidar` run: replay, inference, a live summary, by launch file."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 import json
 import os
 from pathlib import Path
@@ -21,8 +23,10 @@ import time
 from trt_engine.stop_signals import StopSignals
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-RENDER = REPOSITORY / 'tools' / 'demo_network' / 'drive.py'
 LAUNCH_FILE = REPOSITORY / 'launch' / 'demo.launch.py'
+LIDAR_CARD = 'demo_lidar'
+LIDAR_HZ = 10.0  # of a lidar; it is played more slowly, for two cores to see nearly every sweep
+LIDAR_PLAYED_HZ = 3.0
 INTERRUPTED = 130
 LOOK_UP_S = 0.1  # how often it looks whether something has ended
 GRACE_S = 5.0  # for what is told to end, before it is killed
@@ -32,28 +36,64 @@ HOPELESS = re.compile(r'configure failed: |process has died \[.* exit code [1-9]
 COLOUR = re.compile(r'\x1b\[[0-9;]*m')
 
 
+@dataclass(frozen=True)
+class Sensor:
+    """What differs between the demo of a camera and that of a lidar.
+
+    Attributes:
+        drive: Name of the folder that is rendered where no source is given.
+        render: Renders it, followed by the folder.
+        words: Arguments of the launch file.
+        watch: Parameters of the summary.
+    """
+
+    drive: str
+    render: tuple[str, ...]
+    words: Mapping[str, str]
+    watch: Mapping[str, str]
+
+
+CAMERA = Sensor('drive', (str(REPOSITORY / 'tools' / 'demo_network' / 'drive.py'), '--out'), {}, {})
+LIDAR = Sensor(
+    'lidar_drive',
+    ('-m', 'tools.lidar_simulator.folder', '--drive', '--sweeps', '100', '--seed', '8', '--out'),
+    {'sensors': 'lidar', 'frame_rate': str(LIDAR_PLAYED_HZ)},
+    {'node': 'lidar_inference', 'points_topic': 'points', 'video_rate': str(LIDAR_HZ)},
+)
+
+
 def run(arguments: argparse.Namespace, told_to_stop: Callable[[], bool]) -> int:
     """Get ready what is missing, and run the demo; return the exit status."""
     from trt_engine.card import load_card
+    from trt_engine.errors import ConfigError
     from trt_engine.errors import ModelNotFetchedError
+    from trt_engine.lidar_card import PointsInput
     from trt_engine.model_file import resolve_model
 
+    if arguments.card == LIDAR_CARD and not (REPOSITORY / 'models' / f'{LIDAR_CARD}.onnx').exists():
+        raise ConfigError(
+            f'the network of {LIDAR_CARD} is not in the repository yet; '
+            'tools/lidar_network/train.py makes it on a machine with a GPU'
+        )
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     card = load_card(arguments.card, onnx=arguments.onnx or None)
+    sensor = LIDAR if isinstance(card.input, PointsInput) else CAMERA
+    if sensor is LIDAR and arguments.onnx:
+        raise ConfigError('--onnx is for cards of cameras; of a lidar, name a card: --card')
     try:
         resolve_model(card)
     except ModelNotFetchedError:
         fetch = [sys.executable, '-m', 'trt_engine.fetch_model', arguments.card]
         if status := run_to_end(fetch, signal.SIGINT, told_to_stop):
             return status
-    source, drive = arguments.source, out / 'drive'
+    source, drive = arguments.source, out / sensor.drive
     if not source:
         source = str(drive)
         if not drive.is_dir():
             print('demo: rendering a short drive ...', flush=True)
-            part = out / 'drive.part'
-            render = [sys.executable, str(RENDER), '--out', str(part)]
+            part = drive.with_suffix('.part')
+            render = [sys.executable, *sensor.render, str(part)]
             if status := run_to_end(render, signal.SIGTERM, told_to_stop):
                 return status
             part.replace(drive)
@@ -64,6 +104,7 @@ def run(arguments: argparse.Namespace, told_to_stop: Callable[[], bool]) -> int:
         'card': arguments.card,
         'onnx': arguments.onnx and str(Path(arguments.onnx).resolve()),
         'watch': 'false',
+        **sensor.words,
         **topic_arguments(source),
     }
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -77,8 +118,10 @@ def run(arguments: argparse.Namespace, told_to_stop: Callable[[], bool]) -> int:
              *(f'{name}:={value}' for name, value in words.items() if value)],
             stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+    # the topic of the clouds of a bag has a name of its own
+    parameters = {name: words.get(name, value) for name, value in sensor.watch.items()}
     try:
-        status = watch(out, launch, log, told_to_stop)
+        status = watch(out, parameters, launch, log, told_to_stop)
     finally:
         # As from a terminal, to the whole group: launch leaves the processes that it started to
         # hear Ctrl-C by themselves.
@@ -93,19 +136,27 @@ def run(arguments: argparse.Namespace, told_to_stop: Callable[[], bool]) -> int:
 
 def topic_arguments(source: str) -> dict[str, str]:
     """Return the launch arguments that make the inference node listen to what will be played."""
+    from trt_inference.sources import CLOUD_TYPE
     from trt_inference.sources import IMAGE_TYPES
     from trt_inference.sources import open_source
 
+    words: dict[str, str] = {}
     # What it leaves out, the replay says in its log.
     for topic, kind in open_source(source, warn=lambda _: None).topics.items():
-        if kind in IMAGE_TYPES:
+        if kind in IMAGE_TYPES and 'image_topic' not in words:
             compressed = kind.endswith('/CompressedImage')
-            return {'image_topic': topic, 'transport': 'compressed' if compressed else 'raw'}
-    return {}
+            words |= {'image_topic': topic, 'transport': 'compressed' if compressed else 'raw'}
+        if kind == CLOUD_TYPE:
+            words.setdefault('points_topic', topic)
+    return words
 
 
 def watch(
-    out: Path, launch: subprocess.Popen[bytes], log: Path, told_to_stop: Callable[[], bool]
+    out: Path,
+    parameters: Mapping[str, str],
+    launch: subprocess.Popen[bytes],
+    log: Path,
+    told_to_stop: Callable[[], bool],
 ) -> int:
     """Show the live summary until the replay is over; return the exit status."""
     from ament_index_python.packages import get_package_prefix
@@ -114,7 +165,8 @@ def watch(
     summary = subprocess.Popen(
         [f'{get_package_prefix("trt_inference")}/lib/trt_inference/watch', '--ros-args',
          '-p', f'out:={json.dumps(str(out))}',
-         '-p', 'idle_timeout_s:=3.0', '-p', 'startup_timeout_s:=30.0'],
+         '-p', 'idle_timeout_s:=3.0', '-p', 'startup_timeout_s:=30.0',
+         *(word for name, value in parameters.items() for word in ('-p', f'{name}:={value}'))],
         start_new_session=True,
     )  # fmt: skip
     failed = False
@@ -162,7 +214,7 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--card', default='demo', help='model card: a name or a path')
-    parser.add_argument('--source', default='', help='picture, folder, video, bag or /dev/videoN')
+    parser.add_argument('--source', default='', help='pictures, clouds, video, bag or /dev/videoN')
     parser.add_argument('--onnx', default='', help="ONNX file to run instead of the card's")
     parser.add_argument('--out', type=Path, default=REPOSITORY / 'out', help='where results go')
     try:

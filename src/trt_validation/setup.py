@@ -22,5 +22,10 @@ setup(
     description='Says whether a network still sees what it should.',
     license='Apache-2.0',
     extras_require={'test': ['pytest']},  # without it colcon test runs nothing, and passes
-    entry_points={'console_scripts': ['accuracy = trt_validation.accuracy:main']},
+    entry_points={
+        'console_scripts': [
+            'accuracy = trt_validation.accuracy:main',
+            'lidar_accuracy = trt_validation.lidar_accuracy:main',
+        ],
+    },
 )

@@ -38,11 +38,16 @@ def test_parameter_tables_are_those_of_the_code():
 
 
 def test_the_card_in_the_readme_is_a_card(tmp_path):
-    (text,) = code_blocks('yaml')
+    text, points = code_blocks('yaml')
 
     card = parse_card(text, tmp_path / 'my_yolo.yaml')
 
     assert card.classes == ('box', 'pallet')
+    start = text.index('input:')
+    head = 'head: {type: pointpillars, outputs: {scores: a, boxes: b, directions: c}}\n'
+    thresholds = text.index('classes:')
+    lidar = parse_card(text[:start] + points + head + text[thresholds:], tmp_path / 'lidar.yaml')
+    assert lidar.points.grid == (432, 496)
 
 
 def test_the_head_in_the_readme_decodes():

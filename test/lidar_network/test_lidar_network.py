@@ -12,8 +12,6 @@ import onnxruntime
 import pytest
 
 from tools.lidar_network import form
-from tools.lidar_network.average_precision import average_precision
-from tools.lidar_network.average_precision import Truth
 from tools.lidar_network.dataset import example
 from tools.lidar_network.dataset import examples
 from tools.lidar_network.onnx_file import build
@@ -25,7 +23,6 @@ from trt_engine.pillars import BirdsEye
 from trt_engine.pillars import PaddedPillars
 from trt_engine.pillars import Pillarizer
 from trt_engine.pillars import PillarNet
-from trt_inference.boxes3d import Boxes3d
 from trt_inference.decoders3d import open_decoder3d
 
 pytestmark = pytest.mark.slow  # seconds altogether
@@ -155,44 +152,3 @@ def test_examples_are_the_same_on_every_core():
         assert len(one.boxes) == len(one.classes) == len(one.seen) > 5
         assert (one.seen > 0).all()
         assert (np.abs(one.boxes[:, :2]) <= 40).all()
-
-
-def boxes(*rows):
-    """Return boxes of class 0: x, y, score."""
-    x, y, scores = np.array(rows, np.float32).reshape(-1, 3).T
-    count = len(x)
-    sizes = np.tile(np.array([4, 2, 1.5], np.float32), (count, 1))
-    return Boxes3d(
-        np.stack((x, y, np.zeros(count, np.float32)), 1), sizes, np.zeros(count, np.float32),
-        np.full((count, 2), np.nan), scores, np.zeros(count, np.int32),
-    )  # fmt: skip
-
-
-THINGS = np.array([[10, 0, 4, 2, 0], [30, 0, 4, 2, 0], [20, 9, 4, 2, 0]], float)
-
-
-@pytest.mark.parametrize(
-    ('rows', 'expected'),
-    [
-        ([(10, 0, 0.9), (30, 0, 0.8)], 1.0),
-        ([(10, 0, 0.9)], 51 / 101),
-        ([(0, 30, 0.9), (10, 0, 0.8), (30, 0, 0.7)], 2 / 3),
-        ([(10, 0, 0.9), (10.1, 0, 0.8), (30, 0, 0.7)], (51 + 50 * 2 / 3) / 101),
-        ([(10, 0, 0.9), (20, 9, 0.8), (30, 0, 0.7)], 1.0),
-        ([(13, 0, 0.9)], 0.0),
-        ([], 0.0),
-    ],
-    ids=['all', 'half', 'one false, first', 'one twice', 'uncounted', 'beside', 'none'],
-)
-def test_average_precision(rows, expected):
-    truth = Truth(THINGS, np.zeros(3, int), np.array([True, True, False]))
-    assert average_precision([boxes(*rows)], [truth], 0, iou=0.7) == pytest.approx(expected)
-    assert math.isnan(average_precision([boxes(*rows)], [truth], 1, iou=0.7))
-
-
-def test_average_precision_by_distance():
-    truth = Truth(THINGS, np.zeros(3, int), np.ones(3, bool))
-    found = boxes((10, 0, 0.9), (0, 35, 0.8), (30, 0, 0.7))
-    near = average_precision([found], [truth], 0, iou=0.7, within_m=(0, 20))
-    far = average_precision([found], [truth], 0, iou=0.7, within_m=(25, 40))
-    assert (near, far) == (1.0, 0.5)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tools.lidar_simulator import sweep as sweeps
-from tools.lidar_simulator.picture import birds_eye
+from tools.lidar_simulator.drive import drive
 from tools.lidar_simulator.scenes import make_scene
 from tools.lidar_simulator.scenes import Scene
 from tools.lidar_simulator.scenes import Standing
@@ -196,14 +196,20 @@ def test_both_sensors_see_a_street(beams):
     assert (sweep.seen > 20).sum() > 8
 
 
-def test_a_box_is_drawn_where_it_is():
-    points = np.array([[10, 0, 0, 1]], np.float32)
-    box = np.array([[0, 20, 0, 4, 2, 1.5, 0]], np.float32)
-    picture = birds_eye(points, box, np.array([0]), ['car'], reach_m=25, pixels=250)
-    assert picture[75, 125].tolist() == [255, 255, 255]  # ahead is up
-    left_rear = picture[125 + 10, 25 - 5]
-    assert left_rear.max() > 100  # left is left
-    assert picture[200, 200].tolist() == [18, 18, 18]
+def test_on_a_drive_everything_stays_where_it_is_and_nothing_is_in_the_way():
+    first, second, third = drive(4, EXACT, 3, step_m=2.0)
+    assert len(first.boxes) > 5
+    went = first.boxes - second.boxes
+    assert np.hypot(went[:, 0], went[:, 1]) == pytest.approx(2.0, abs=1e-4)
+    assert went[:, :3].std(axis=0).max() < 1e-4
+    assert went[:, 3:].tolist() == np.zeros((len(went), 4)).tolist()
+    np.testing.assert_allclose(first.boxes - third.boxes, 2 * went, atol=1e-4)
+    for sweep in (first, second, third):
+        inside = [np.abs(local(sweep.points[:, :3] * 0, box)) < box[3:6] / 2 for box in sweep.boxes]
+        assert not any(each[0, :2].all() for each in inside)
+        for place in np.flatnonzero(sweep.seen > 3):
+            near = local(sweep.points[sweep.owners == place], sweep.boxes[place])
+            assert (np.abs(near) < sweep.boxes[place, 3:6] / 2 + 0.05).all()
 
 
 def test_the_command_writes_picture_and_points(tmp_path, repository):
@@ -215,7 +221,7 @@ def test_the_command_writes_picture_and_points(tmp_path, repository):
     )  # fmt: skip
     count = points.stat().st_size // 16
     assert outcome.stdout.startswith(f'{count} points; seen: ')
-    assert cv2.imread(str(out)).shape == (1000, 1000, 3)
+    assert cv2.imread(str(out)).shape == (900, 900, 3)
     outcome = subprocess.run(
         [sys.executable, '-m', 'tools.lidar_simulator', '--out', str(tmp_path / 'no' / 'x.png')],
         cwd=repository, capture_output=True, text=True, check=False,

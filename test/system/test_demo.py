@@ -18,6 +18,9 @@ import uuid
 import cv2
 import pytest
 
+from tools.lidar_network.untrained import write_untrained
+from tools.lidar_simulator import folder as simulated
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCENE = REPOSITORY / 'docs' / 'scene.jpg'
 FRAMES = 20
@@ -145,6 +148,31 @@ def test_any_card_network_and_bag(demo, data):
     assert (run.out / 'overlay.png').is_file()
 
 
+def test_sweeps_give_a_summary_and_a_video_from_above(demo, tmp_path):
+    card = write_untrained(tmp_path)
+    sweeps = tmp_path / 'sweeps'
+    simulated.main(['--out', str(sweeps), '--drive', '--sweeps', '12'])
+    run = demo('--card', card, '--source', sweeps)
+    assert run.wait(60) == 0, run.log
+
+    assert f'demo: demo_lidar looks at {sweeps}' in run.terminal
+    # untrained, it takes its time: what it sees is nothing but candidates
+    count = reported_frames(run.terminal)
+    assert 2 <= count <= 12
+    assert re.search(
+        r'detections in all frames: .*(car|truck|pedestrian|cyclist) \d+', run.terminal
+    )
+    (video,) = run.out.glob('overlay.[!p]*')
+    frames = frames_of(video)
+    assert 1 <= len(frames) <= count
+    assert frames[0].shape == (900, 900, 3)
+    last = cv2.imread(str(run.out / 'overlay.png'))
+    # grey points and rings, and boxes in colour
+    assert (last.max(axis=2).astype(int) - last.min(axis=2) > 60).sum() > 100
+    assert (last.min(axis=2) > 200).sum() > 100
+    assert run.processes() == {}
+
+
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
@@ -152,6 +180,13 @@ def test_any_card_network_and_bag(demo, data):
         (['--card', 'no/such.yaml'], 'demo: no/such.yaml: the card cannot be read'),
         (['--source', '/no/such'], 'demo: /no/such: no such file or device; check the path'),
         (['--onnx', '/no/such.onnx'], 'there is no model file /no/such.onnx'),
+        pytest.param(
+            ['--card', 'demo_lidar'],
+            'demo: the network of demo_lidar is not in the repository yet; tools/lidar_network/',
+            marks=pytest.mark.skipif(
+                (REPOSITORY / 'models' / 'demo_lidar.onnx').exists(), reason='it is there now'
+            ),
+        ),
         (['--out', '/dev/null/x'], 'demo: [Errno 20] Not a directory'),
     ],
 )

@@ -83,3 +83,18 @@ def test_markers_replace_those_before(speeds, text):
     assert (box.scale.x, box.scale.y, box.scale.z) == (4, 2, 1.5)
     assert (label.text, label.pose.position.z) == (text, pytest.approx(0.5 + 0.75 + 0.4))
     assert len({(each.ns, each.id) for each in (box, ahead, label)}) == 3
+
+
+def test_boxes_of_a_message_are_those_that_it_was_made_of():
+    from trt_inference.conversions import boxes_3d
+    from trt_inference.conversions import detections_3d
+
+    given = boxes((0.5, -3.0, math.pi - 0.01))
+    message = detections_3d(header(), given, CLASSES)
+    found = boxes_3d(message, CLASSES)
+    for name in ('centers', 'sizes', 'yaws', 'scores', 'classes'):
+        np.testing.assert_allclose(getattr(found, name), getattr(given, name), atol=1e-6)
+        assert getattr(found, name).dtype == getattr(given, name).dtype
+    only_trucks = boxes_3d(message, ('truck',))
+    assert only_trucks.classes.tolist() == [0]
+    assert len(boxes_3d(message, ())) == 0

@@ -22,6 +22,10 @@ from rosbags.typesys import Stores
 
 from trt_engine.errors import PointsError
 from trt_engine.lidar_card import PointsInput
+from trt_engine.pillars import Pillarizer
+from trt_inference.birds_eye import draw
+from trt_inference.birds_eye import places
+from trt_inference.boxes3d import Boxes3d
 from trt_inference.point_view import PointReader
 from trt_inference.point_view import view_points
 
@@ -298,6 +302,12 @@ CLOUDS = [
     for layout in LAYOUTS
     for height, padding, big, little in ((1, 0, False, True), (2, 5, True, False))
 ]
+# near as the numbers of these clouds are, so that pillars and their limits are met
+PILLARIZE = Pillarizer(
+    PointsInput(
+        'voxels', (0, 0, 0, 8, 8, 8), (1, 1, 8), 2, 3, 'pillar10', missing={'intensity': 0.0}
+    )
+)
 NUMBERS = (0, 1, 2, 3, 4, 7, 255, 65535, 2**31 - 1, 2**31, 2**32 - 4, 2**32 - 1)
 
 
@@ -330,6 +340,12 @@ def survives(seed):
             view = view_points(mutated(chance.choice(CLOUDS), chance))
             points = PointReader(replace(SPEC, missing={'intensity': 0.0}))(view)
             assert np.isfinite(points).all()
+            pillars = PILLARIZE(points)
+            counts = pillars.counts
+            parts = (counts.outside, counts.over_points, counts.over_voxels, counts.kept)
+            assert sum(parts) == counts.points == len(points)
+            assert np.isfinite(pillars.features).all()
+            assert draw(places(view), Boxes3d.none(), (), pixels=40).shape == (40, 40, 3)
 
 
 FUZZ = {'deadline': 5000, 'suppress_health_check': list(HealthCheck)}

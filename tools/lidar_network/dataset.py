@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from functools import partial
 import multiprocessing
 
 import numpy as np
@@ -17,6 +19,7 @@ from tools.lidar_simulator.sensor import SENSORS
 from tools.lidar_simulator.sweep import simulate
 from tools.lidar_simulator.things import KINDS
 from trt_engine.backend import Array
+from trt_engine.lidar_card import PointsInput
 from trt_engine.pillars import Pillarizer
 
 
@@ -42,14 +45,14 @@ class Example:
     seen: Array
 
 
-def example(seed: int) -> Example:
+def example(seed: int, points: PointsInput = POINTS) -> Example:
     """Return the example of that seed: either sensor, low on a robot or high on a car."""
     chance = np.random.default_rng([seed, 1])
     sensor = SENSORS[int(chance.choice(list(SENSORS)))]
     sweep = simulate(seed, replace(sensor, height_m=chance.uniform(1.5, 2.2)))
-    pillars = Pillarizer(POINTS)(sweep.points)
+    pillars = Pillarizer(points)(sweep.points)
     centers = sweep.boxes[:, :3]
-    low, high = np.array(POINTS.range_m[:3]), np.array(POINTS.range_m[3:])
+    low, high = np.array(points.range_m[:3]), np.array(points.range_m[3:])
     there = ((centers >= low) & (centers < high)).all(axis=1) & (sweep.seen > 0)
     classes = np.array([CLASS_OF_KIND[kind] for kind in KINDS])[sweep.kinds]
     return Example(
@@ -62,10 +65,27 @@ def example(seed: int) -> Example:
     )
 
 
-def examples(seeds: Sequence[int], workers: int) -> list[Example]:
+def examples(
+    seeds: Sequence[int],
+    workers: int,
+    points: PointsInput = POINTS,
+    *,
+    more: Callable[[], bool] = lambda: True,
+) -> list[Example]:
     """Return the examples of these seeds, in order.
 
     Call it before anything starts a GPU: the workers are forks of this process.
+
+    Args:
+        seeds: One example each.
+        workers: Processes that make them.
+        points: What the network sees.
+        more: Asked after each example; where it says no, the rest is not made.
     """
+    made = []
     with multiprocessing.get_context('fork').Pool(workers) as pool:
-        return pool.map(example, seeds, chunksize=4)
+        for each in pool.imap(partial(example, points=points), seeds, chunksize=4):
+            made.append(each)
+            if not more():
+                break
+    return made

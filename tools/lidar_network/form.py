@@ -15,14 +15,22 @@ from trt_engine.card import ModelSource
 from trt_engine.card import Thresholds
 from trt_engine.lidar_card import PointsInput
 
-POINTS = PointsInput(
-    tensor='voxels',
-    range_m=(-40.0, -40.0, -3.0, 40.0, 40.0, 3.0),
-    voxel_m=(0.2, 0.2, 6.0),
-    max_points=32,
-    max_voxels=20_000,
-    features='pillar10',
-)
+REACH_M = 40.0
+
+
+def points_input(reach_m: float = REACH_M) -> PointsInput:
+    """Return what a network sees that looks so far ahead, back, left and right."""
+    return PointsInput(
+        tensor='voxels',
+        range_m=(-reach_m, -reach_m, -3.0, reach_m, reach_m, 3.0),
+        voxel_m=(0.2, 0.2, 6.0),
+        max_points=32,
+        max_voxels=20_000,
+        features='pillar10',
+    )
+
+
+POINTS = points_input()
 STRIDE = 2
 CLASSES = ('car', 'truck', 'pedestrian', 'cyclist')
 CLASS_OF_KIND: Mapping[str, int] = {
@@ -39,10 +47,10 @@ UNMATCHED = (0.45, 0.4, 0.35, 0.35)
 LEAST_POINTS = 5  # on a thing, for the network to have to see it
 
 
-def anchors() -> Array:
+def anchors(points: PointsInput = POINTS) -> Array:
     """Return (classes, rows, columns, rotations, 7): x, y, z, length, width, height, yaw."""
-    columns, rows = (cells // STRIDE for cells in POINTS.grid)
-    low, high = POINTS.range_m[:2], POINTS.range_m[3:5]
+    columns, rows = (cells // STRIDE for cells in points.grid)
+    low, high = points.range_m[:2], points.range_m[3:5]
     out = np.zeros((len(CLASSES), rows, columns, len(ANCHOR_YAWS), 7))
     out[..., 0] = np.linspace(low[0], high[0], columns)[None, None, :, None]
     out[..., 1] = np.linspace(low[1], high[1], rows)[None, :, None, None]
@@ -53,7 +61,7 @@ def anchors() -> Array:
     return out.astype(np.float32)
 
 
-def card() -> Card:
+def card(points: PointsInput = POINTS) -> Card:
     """Return what `trt_inference.decoders3d` must know of the network."""
     outputs = {
         'scores': ('cls_preds',), 'boxes': ('box_preds',), 'directions': ('dir_cls_preds',),
@@ -67,9 +75,9 @@ def card() -> Card:
     return Card(
         name='demo_lidar',
         summary='Cars, trucks, pedestrians and cyclists in simulated streets',
-        model=ModelSource('demo_lidar.onnx', 'Apache-2.0'),
-        input=POINTS,
+        model=ModelSource('package://trt_bringup/models/demo_lidar.onnx', 'Apache-2.0'),
+        input=points,
         head=Head('pointpillars', outputs, options),
         classes=CLASSES,
-        thresholds=Thresholds(score=0.1, nms_iou=0.1, max_detections=200),
+        thresholds=Thresholds(score=0.35, nms_iou=0.1, max_detections=200),
     )

@@ -18,7 +18,9 @@ from tools.lidar_network.form import CLASSES
 from tools.lidar_network.form import DIRECTION_SEAM
 from tools.lidar_network.form import LEAST_POINTS
 from tools.lidar_network.form import MATCHED
+from tools.lidar_network.form import POINTS
 from tools.lidar_network.form import UNMATCHED
+from trt_engine.lidar_card import PointsInput
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Targets:
 class Assigner:
     """Matches things to anchors of their class by overlap, both turned to the nearest axis."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._anchors = torch.from_numpy(anchors()).to(device)  # (C, rows, columns, R, 7)
+    def __init__(self, device: torch.device, points: PointsInput = POINTS) -> None:
+        self._anchors = torch.from_numpy(anchors(points)).to(device)  # (C, rows, columns, R, 7)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Targets:

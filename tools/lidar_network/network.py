@@ -16,6 +16,7 @@ from tools.lidar_network.onnx_file import EPSILON
 from tools.lidar_network.onnx_file import Layer
 from tools.lidar_network.onnx_file import Weights
 from trt_engine.backend import Array
+from trt_engine.lidar_card import PointsInput
 
 PILLAR_CHANNELS = 32
 # Channels and layers of each block; each halves the grid.
@@ -56,9 +57,10 @@ class Normalised(nn.Module):
 class PointPillars(nn.Module):
     """Gives the three raw outputs, channels last."""
 
-    def __init__(self) -> None:
+    def __init__(self, points: PointsInput = POINTS) -> None:
         super().__init__()
-        linear = nn.Linear(POINTS.feature_size, PILLAR_CHANNELS, bias=False)
+        self._grid, self._max_points = points.grid, points.max_points
+        linear = nn.Linear(points.feature_size, PILLAR_CHANNELS, bias=False)
         self.pillar = Normalised(linear, nn.BatchNorm1d(PILLAR_CHANNELS, EPSILON, MOMENTUM))
         self.blocks, self.ups = nn.ModuleList(), nn.ModuleList()
         before = PILLAR_CHANNELS
@@ -79,7 +81,7 @@ class PointPillars(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return for each output (sweeps, rows, columns, numbers) float32."""
-        columns, rows = POINTS.grid
+        columns, rows = self._grid
         pillars = self._pillars(batch.features, batch.sizes)
         grid = pillars.new_zeros(batch.sweeps * rows * columns, PILLAR_CHANNELS)
         grid = grid.index_copy(0, batch.cells, pillars)
@@ -97,7 +99,7 @@ class PointPillars(nn.Module):
         owners = torch.arange(len(sizes), device=sizes.device)
         # A row of zeros in each pillar that is not full: the exported network sees them too, and
         # what it makes of a zero takes part in the maximum.
-        padded = owners[sizes < POINTS.max_points]
+        padded = owners[sizes < self._max_points]
         rows = torch.cat((features, features.new_zeros(len(padded), features.shape[1])))
         owners = torch.cat((owners.repeat_interleave(sizes), padded))
         values = self.pillar(rows)

@@ -5,11 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from tools.lidar_network import form
+from tools.lidar_network.card_file import write_card
 from tools.lidar_network.onnx_file import Layer
 from tools.lidar_network.onnx_file import Weights
+from tools.lidar_network.onnx_file import write
+from trt_engine.card import ModelSource
 
 
 def untrained(
@@ -53,3 +59,18 @@ def untrained(
         for name, count in heads.items()
     }
     return Weights(layer(features, pillar, axis=1), tuple(blocks), tuple(ups), ends)
+
+
+def write_untrained(folder: Path, seed: int = 1) -> Path:
+    """Write a small network of the demo's form that sees things at random; return its card."""
+    anchors = len(form.CLASSES) * len(form.ANCHOR_YAWS)
+    heads = {'cls_preds': len(form.CLASSES), 'box_preds': 7, 'dir_cls_preds': 2}
+    learned = untrained(
+        np.random.default_rng(seed), {name: anchors * count for name, count in heads.items()}
+    )
+    bias = learned.heads['cls_preds'][1]
+    bias -= 6  # nearly nothing is a thing
+    onnx, path = folder / 'demo_lidar.onnx', folder / 'demo_lidar.yaml'
+    write(learned, form.POINTS, onnx)
+    write_card(replace(form.card(), model=ModelSource(onnx.name, 'Apache-2.0')), path, onnx=onnx)
+    return path

@@ -14,10 +14,10 @@ import sys
 import cv2
 import numpy as np
 
-from tools.lidar_simulator.picture import birds_eye
 from tools.lidar_simulator.sensor import SENSORS
 from tools.lidar_simulator.sweep import simulate
 from tools.lidar_simulator.things import KINDS
+from trt_inference.birds_eye import draw
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         parser.error('wanted a seed of at least 0, and a .png for --out')
     sweep = simulate(args.seed, SENSORS[args.beams])
     shown = sweep.seen > 0
-    picture = birds_eye(sweep.points, sweep.boxes[shown], sweep.kinds[shown], KINDS)
+    picture = draw(sweep.points, sweep.truth(), KINDS)
     try:
         args.out.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
         if args.points is not None:

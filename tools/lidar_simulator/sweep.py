@@ -15,6 +15,7 @@ from tools.lidar_simulator.sensor import Sensor
 from tools.lidar_simulator.shapes import cast
 from tools.lidar_simulator.things import KINDS
 from trt_engine.backend import Array
+from trt_inference.boxes3d import Boxes3d
 
 _ASPHALT, _VERGE = 0.17, 0.35
 
@@ -38,6 +39,14 @@ class Sweep:
     boxes: Array
     kinds: Array
     seen: Array
+
+    def truth(self) -> Boxes3d:
+        """Return the boxes that have a point on them, each with a score of 1."""
+        boxes = self.boxes[self.seen > 0]
+        none = np.full((len(boxes), 2), np.nan, np.float32)
+        kinds = self.kinds[self.seen > 0]
+        ones = np.ones(len(boxes), np.float32)
+        return Boxes3d(boxes[:, :3], boxes[:, 3:6], boxes[:, 6], none, ones, kinds)
 
 
 def simulate(seed: int, sensor: Sensor) -> Sweep:

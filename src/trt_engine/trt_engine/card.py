@@ -159,9 +159,18 @@ class Training:
     seed: Annotated[int | None, Allow('Seed of the data and of the training')] = None
     train_images: Annotated[int | None, Allow('Images trained on', 1)] = None
     test_images: Annotated[int | None, Allow('Held-out images that `ap` is from', 1)] = None
-    epochs: Annotated[int | None, Allow('Passes over the training images', 1)] = None
+    train_sweeps: Annotated[int | None, Allow('Clouds trained on', 1)] = None
+    test_sweeps: Annotated[int | None, Allow('Held-out clouds that the AP is from', 1)] = None
+    epochs: Annotated[int | None, Allow('Passes over what it was trained on', 1)] = None
     ap: Annotated[float | None, Allow('COCO AP on the held-out images', 0, 1)] = None
     ap50: Annotated[float | None, Allow('The same at IoU 0.5', 0, 1)] = None
+    iou: Annotated[
+        Mapping[str, float], Allow('Class -> least rotated IoU from above, for `ap_by_range`', 0, 1)
+    ] = field(default_factory=dict, hash=False)
+    ap_by_range: Annotated[
+        Mapping[str, Mapping[str, float]],
+        Allow('Class -> distances from the sensor -> AP on the held-out clouds', 0, 1),
+    ] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from trt_engine.backend import Array
 from trt_engine.errors import PointsError
 from trt_engine.lidar_card import PointsInput
 
-MAX_POINTS = 1 << 24
+_INDEX_BITS = 24
+MAX_POINTS = 1 << _INDEX_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +155,10 @@ class Pillarizer:
         keys = row
         keys *= self._columns
         keys += column
-        keys *= MAX_POINTS
+        keys <<= _INDEX_BITS
         keys += index
         keys.sort()
-        return keys % MAX_POINTS, keys // MAX_POINTS
+        return keys & (MAX_POINTS - 1), keys >> _INDEX_BITS
 
     def _cell(self, values: Array, axis: int, count: int) -> Array:
         values = values - self._low[axis]

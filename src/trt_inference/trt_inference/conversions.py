@@ -37,6 +37,7 @@ from visualization_msgs.msg import MarkerArray
 
 from trt_engine.backend import Array
 from trt_inference.boxes3d import Boxes3d
+from trt_inference.boxes3d import wrapped
 from trt_inference.camera_model import Calibration
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
@@ -110,6 +111,30 @@ def detections_3d(header: Header, seen: Boxes3d, classes: Sequence[str]) -> Dete
             )
         )
     return message
+
+
+def boxes_3d(message: Detection3DArray, classes: Sequence[str]) -> Boxes3d:
+    """Return the boxes of a message; those without a known class are left out, all velocities NaN.
+
+    Args:
+        message: As `detections_3d` makes it: boxes are turned about z alone.
+        classes: Names, in the order of the network.
+    """
+    rows = []
+    for each in message.detections:
+        best = each.results[0].hypothesis if each.results else None
+        if best is None or best.class_id not in classes:
+            continue
+        center, size, turn = each.bbox.center, each.bbox.size, each.bbox.center.orientation
+        at = center.position
+        yaw = 2 * math.atan2(turn.z, turn.w)
+        rows.append([at.x, at.y, at.z, size.x, size.y, size.z, yaw, best.score,
+                     classes.index(best.class_id)])  # fmt: skip
+    table = np.array(rows, np.float32).reshape(-1, 9)
+    velocities = np.full((len(rows), 2), np.nan, np.float32)
+    yaws = wrapped(table[:, 6]).astype(np.float32)
+    labels = table[:, 8].astype(np.int32)
+    return Boxes3d(table[:, :3], table[:, 3:6], yaws, velocities, table[:, 7], labels)
 
 
 def markers(

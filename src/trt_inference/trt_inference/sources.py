@@ -36,7 +36,8 @@ VIDEO_SUFFIXES = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg
 PICTURE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-SENSOR_TYPES = (*IMAGE_TYPES, 'sensor_msgs/msg/CameraInfo', 'sensor_msgs/msg/PointCloud2')
+CLOUD_TYPE = 'sensor_msgs/msg/PointCloud2'
+SENSOR_TYPES = (*IMAGE_TYPES, 'sensor_msgs/msg/CameraInfo', CLOUD_TYPE)
 
 _NSEC = 1_000_000_000
 # What sensor_msgs/CompressedImage.format calls the files that may be sent as they are.

@@ -17,6 +17,11 @@ class WatchConfig:
     node: str = setting(
         'inference', 'The inference node to follow; of several cameras, `<node>/<camera>`.'
     )
+    points_topic: str = setting(
+        '',
+        'Of a lidar node, its clouds: they are drawn from above with its boxes, and kept as '
+        'overlay; empty: the node sees images.',
+    )
     out: str = setting(
         '', 'Folder for the annotated video and the last overlay as PNG; empty for none.'
     )

@@ -15,18 +15,24 @@ import cv2
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy
 from rclpy.qos import QoSProfile
 from rclpy.qos import QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
+from sensor_msgs.msg import PointCloud2
 from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import Detection3DArray
+from vision_msgs.msg import LabelInfo
 
 from trt_engine.backend import Array
 from trt_engine.conversions import declare
 from trt_engine.errors import ConfigError
 from trt_engine.errors import ImageError
 from trt_engine.errors import PerceptionError
+from trt_inference.cloud_pictures import CloudPictures
+from trt_inference.conversions import boxes_3d
 from trt_inference.image_view import view_compressed_image
 from trt_inference.image_view import view_image
 from trt_inference.summary import Summary
@@ -60,13 +66,27 @@ class WatchNode(Node):  # type: ignore[misc]
             depth=_DEPTH, reliability=QoSReliabilityPolicy[config.reliability.upper()]
         )
         subscribe = partial(self.create_subscription, qos_profile=quality)
+        self._classes: tuple[str, ...] = ()
+        self._pictures = CloudPictures()
+        if config.points_topic:
+            kind, on_detections = Detection3DArray, self._on_boxes
+        else:
+            kind, on_detections = Detection2DArray, self._on_detections
         self._detections_topic = subscribe(
-            Detection2DArray, f'{config.node}/detections', self._on_detections
+            kind, f'{config.node}/detections', on_detections
         ).topic_name
         subscribe(InferenceStats, f'{config.node}/stats', self._on_stats)
-        if config.out:
+        if not config.out:
+            return
+        self._video = VideoFile(_folder(config.out) / 'overlay', config.video_rate)
+        if config.points_topic:
+            latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+            self.create_subscription(
+                LabelInfo, f'{config.node}/label_info', self._on_label_info, latched
+            )
+            subscribe(PointCloud2, config.points_topic, self._on_cloud, raw=True)
+        else:
             # An overlay is drawn only while someone listens.
-            self._video = VideoFile(_folder(config.out) / 'overlay', config.video_rate)
             subscribe(Image, f'{config.node}/overlay', self._on_overlay, raw=True)
             subscribe(
                 CompressedImage,
@@ -125,7 +145,7 @@ class WatchNode(Node):  # type: ignore[misc]
                 files.append(picture)
         return files
 
-    def _on_detections(self, message: Detection2DArray) -> None:
+    def _on_detections(self, message: Detection2DArray | Detection3DArray) -> None:
         if 0 < self._config.frames <= self.summary.frames:
             return
         self.summary.add_frame(
@@ -134,6 +154,19 @@ class WatchNode(Node):  # type: ignore[misc]
 
     def _on_stats(self, message: InferenceStats) -> None:
         self.summary.add_stats(message.total_ms, message.dropped, message.errors, message.backend)
+
+    def _on_label_info(self, message: LabelInfo) -> None:
+        self._classes = tuple(each.class_name for each in message.class_map)
+
+    def _on_boxes(self, message: Detection3DArray) -> None:
+        self._on_detections(message)
+        if self._video is not None:
+            header, boxes = message.header, boxes_3d(message, self._classes)
+            stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+            self._keep(self._pictures.add_boxes(stamp_ns, header.frame_id, boxes, self._classes))
+
+    def _on_cloud(self, serialized: bytes) -> None:
+        self._keep(self._pictures.add_cloud(serialized))
 
     def _on_overlay(self, serialized: bytes) -> None:
         view = view_image(serialized)
@@ -144,7 +177,9 @@ class WatchNode(Node):  # type: ignore[misc]
     def _on_compressed_overlay(self, serialized: bytes) -> None:
         self._keep(view_compressed_image(serialized).decode())
 
-    def _keep(self, pixels: Array) -> None:
+    def _keep(self, pixels: Array | None) -> None:
+        if pixels is None:
+            return
         assert self._video is not None
         self._video.write(pixels)
         self._last_overlay = pixels

@@ -86,10 +86,10 @@ class Report:
             f'  backend     {self.backend}',
             f'  onnx        {self.onnx} (sha256 {self.onnx_sha256[:12]}...)',
             f'  thresholds  score {used.score:g}, NMS {nms}, at most {used.max_detections} boxes',
-            *_mismatch(
+            *mismatch(
                 'classes of the card not in the dataset, not counted', self.classes.unknown_classes
             ),
-            *_mismatch(
+            *mismatch(
                 'categories of the dataset not in the card, left out',
                 self.classes.unknown_categories,
             ),
@@ -105,7 +105,7 @@ class Report:
             ('AP large', p.AP_large, 'above'),
         ]
         return '\n'.join(
-            lines + [f'  {name:<10}  {_figure(value)}  {about}' for name, value, about in rows]
+            lines + [f'  {name:<10}  {figure(value)}  {about}' for name, value, about in rows]
         )
 
 
@@ -159,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = _run(args)
         print(report.to_text())
         if args.json is not None:
-            _write(args.json, report.to_json())
+            write_report(args.json, report.to_json())
     except PerceptionError as exc:
         print(f'error: {exc}', file=sys.stderr)
         return 1
@@ -169,19 +169,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='accuracy', description=__doc__)
+def network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which network is measured, and what runs it."""
     parser.add_argument('--card', required=True, help='name of a model card, or path of its file')
-    parser.add_argument('--coco', required=True, type=Path, help='boxes: COCO instances, JSON')
-    parser.add_argument('--images', required=True, type=Path, help='folder of the pictures')
     parser.add_argument('--onnx', type=Path, help="network to measure instead of the card's own")
     parser.add_argument('--backend', choices=PREFERENCES, default='auto', help='what runs it')
-    parser.add_argument(
-        '--pipeline',
-        choices=PIPELINES,
-        default='auto',
-        help='with tensorrt: where pictures are prepared and outputs decoded',
-    )
     parser.add_argument('--store', default='', help='folder of the engines, for tensorrt')
     parser.add_argument(
         '--set',
@@ -191,17 +183,41 @@ def _parser() -> argparse.ArgumentParser:
         metavar='KEY=VALUE',
         help="build setting of the engine in place of the card's, such as precision=int8",
     )
+    parser.add_argument(
+        '--pipeline',
+        choices=PIPELINES,
+        default='auto',
+        help='with tensorrt: where inputs are prepared and outputs decoded',
+    )
     parser.add_argument('--threads', type=int, default=0, help='CPU threads; 0: as many as cores')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the report there as well')
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='accuracy', description=__doc__)
+    network_arguments(parser)
+    parser.add_argument('--coco', required=True, type=Path, help='boxes: COCO instances, JSON')
+    parser.add_argument('--images', required=True, type=Path, help='folder of the pictures')
     parser.add_argument('--score', type=float, default=SCORE, help='smallest score (%(default)s)')
     parser.add_argument(
         '--nms-iou', type=float, help="overlap above which NMS acts; else the card's"
     )
     parser.add_argument('--max-detections', type=int, help="most boxes an image; else the card's")
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the report there as well')
     return parser
 
 
-def _open(card: Card, onnx: Path, args: argparse.Namespace) -> Backend:
+def open_network(card: Card, onnx: Path, args: argparse.Namespace) -> Backend:
+    """Return what runs a network, as the arguments `backend`, `store` and `threads` say.
+
+    Args:
+        card: The card, with what overrides it.
+        onnx: What ONNX Runtime runs.
+        args: The command line.
+
+    Raises:
+        BackendError: The backend cannot run here, refuses the network, or has no engine of it.
+        ConfigError: There is no such backend.
+    """
     choice = choose_backend(args.backend)
     if choice.name != 'tensorrt':
         return open_backend(choice.name, onnx, threads=args.threads)
@@ -214,15 +230,24 @@ def _open(card: Card, onnx: Path, args: argparse.Namespace) -> Backend:
     return open_engine(card, found.entry)
 
 
+def check_report(path: Path | None) -> None:
+    """Refuse a report for which there is no folder, before anything is measured.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if path is not None and not path.absolute().parent.is_dir():
+        raise ConfigError(f'--json {path}: there is no folder {path.absolute().parent}')
+
+
 def _run(args: argparse.Namespace) -> Report:
-    if args.json is not None and not args.json.absolute().parent.is_dir():
-        raise ConfigError(f'--json {args.json}: there is no folder {args.json.absolute().parent}')
+    check_report(args.json)
     card = with_overrides(load_card(args.card, onnx=args.onnx), args.settings)
     thresholds = _thresholds(card, args)
     dataset = Dataset(args.coco)
     classes = dataset.match(card.classes)
     onnx = resolve_model(card)
-    backend = _open(card, onnx, args)
+    backend = open_network(card, onnx, args)
     loaded = Loaded(card, backend, pipeline=args.pipeline)
     try:
         loaded.detector.thresholds = thresholds
@@ -259,18 +284,25 @@ def _thresholds(card: Card, args: argparse.Namespace) -> Thresholds:
     return thresholds
 
 
-def _write(path: Path, text: str) -> None:
+def write_report(path: Path, text: str) -> None:
+    """Write what `--json` asks for.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
     try:
         path.write_text(text)
     except OSError as exc:
         raise ConfigError(f'--json {path}: cannot be written: {exc.strerror or exc}') from exc
 
 
-def _mismatch(what: str, names: Sequence[str]) -> list[str]:
+def mismatch(what: str, names: Sequence[str]) -> list[str]:
+    """Return the line of a report about names that do not match; none where there are none."""
     return [f'  {len(names)} {what}: {", ".join(names)}'] if names else []
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """Return a precision for a table; None is what could not be measured."""
     return '     -' if value is None else f'{value:6.4f}'
 
 

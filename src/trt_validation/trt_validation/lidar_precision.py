@@ -1,11 +1,12 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Average precision of boxes seen from above, by class and by distance."""
+"""Average precision of boxes seen from above, by class and by distance from the sensor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -31,21 +32,58 @@ class Truth:
     counted: Array
 
 
+@dataclass(frozen=True)
+class Rule:
+    """When a box has found a thing of its class; heights do not matter.
+
+    Attributes:
+        by: `iou`: their rectangles, turned as they are, overlap by at least `limit` of what both
+            cover. `centre`: their middles are at most `limit` metres apart.
+        limit: From which, or up to which.
+    """
+
+    by: Literal['iou', 'centre']
+    limit: float
+
+    def __str__(self) -> str:
+        if self.by == 'iou':
+            return f'rotated IoU from above of at least {self.limit:g}'
+        return f'centres at most {self.limit:g} m apart'
+
+    def closeness(self, found: Array, there: Array) -> Array:
+        """Return (N, M), the greater the closer; see `least`."""
+        closeness: Array
+        if self.by == 'iou':
+            closeness = rotated_iou(found[:, None], there)
+        else:
+            apart = found[:, None, :2] - there[:, :2]
+            closeness = -np.hypot(apart[..., 0], apart[..., 1])
+        return closeness
+
+    @property
+    def least(self) -> float:
+        """Return the closeness from which a thing is found."""
+        return self.limit if self.by == 'iou' else -self.limit
+
+
 def average_precision(
     found: Sequence[Boxes3d],
     truth: Sequence[Truth],
     kind: int,
+    rule: Rule,
     *,
-    iou: float,
     within_m: tuple[float, float] = (0.0, np.inf),
 ) -> float:
     """Return the mean precision at 101 recalls; NaN where nothing of the class is there.
+
+    In each cloud the box with the highest score chooses first: the closest thing that no box has
+    found yet. Precision at a recall is the best one at that recall or above.
 
     Args:
         found: What was seen in each cloud.
         truth: What was there.
         kind: The class.
-        iou: Overlap from which a box is found.
+        rule: When a box has found a thing.
         within_m: Distances from the sensor to look at, the upper one excluded.
     """
     scores, hits, total = [], [], 0
@@ -56,7 +94,7 @@ def average_precision(
         counted &= _within(places, within_m)
         total += int(counted.sum())
         footprints = mine.footprints()
-        outcome = _outcomes(rotated_iou(footprints[:, None], places), counted, iou)
+        outcome = _outcomes(rule.closeness(footprints, places), counted, rule.least)
         # what lies elsewhere and finds nothing that counts is of no concern here
         concerned = (outcome == 1) | ((outcome == 0) & _within(footprints, within_m))
         scores.append(mine.scores[concerned])
@@ -77,15 +115,15 @@ def _within(places: Array, within_m: tuple[float, float]) -> Array:
     return inside
 
 
-def _outcomes(ious: Array, counted: Array, least: float) -> Array:
+def _outcomes(closeness: Array, counted: Array, least: float) -> Array:
     """Return 1 for each row that finds a thing of its own, 0 for a false one, -1 for neither."""
-    outcome = np.zeros(len(ious), np.int64)
-    if not ious.shape[1]:
+    outcome = np.zeros(len(closeness), np.int64)
+    if not closeness.shape[1]:
         return outcome
-    free = np.ones(ious.shape[1], bool)
-    for row, values in enumerate(ious):
-        best = int(np.argmax(np.where(free & counted, values, -1)))
-        if free[best] and counted[best] and values[best] >= least:
+    free = counted.copy()
+    for row, values in enumerate(closeness):
+        best = int(np.argmax(np.where(free, values, -np.inf)))
+        if free[best] and values[best] >= least:
             outcome[row] = 1
             free[best] = False
         elif (values[~counted] >= least).any():
