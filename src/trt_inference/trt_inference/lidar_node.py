@@ -24,11 +24,6 @@ from trt_inference import conversions
 from trt_inference.boxes3d import Boxes3d
 from trt_inference.detector_config import Stream
 from trt_inference.detector_node import DetectorNode
-from trt_inference.detector_node import NEWEST
-from trt_inference.detector_node import Ready
-from trt_inference.detector_node import RESULTS
-from trt_inference.detector_node import run
-from trt_inference.detector_node import Topics
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
 from trt_inference.lidar_config import LidarConfig
@@ -39,6 +34,11 @@ from trt_inference.lidar_pipeline import LidarDetector
 from trt_inference.lidar_pipeline import PlacedCloud
 from trt_inference.point_view import PointView
 from trt_inference.point_view import view_points
+from trt_inference.process_node import run
+from trt_inference.ready import Ready
+from trt_inference.topics_node import NEWEST
+from trt_inference.topics_node import RESULTS
+from trt_inference.topics_node import Topics
 from trt_inference.transforms_node import Transforms
 from trt_inference.worker import Open
 from trt_inference.worker import Result
