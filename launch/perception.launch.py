@@ -25,6 +25,12 @@ ARGUMENTS = [
         description='Which nodes: camera starts inference, lidar starts lidar_inference.',
     ),
     DeclareLaunchArgument(
+        'fusion',
+        default_value='false',
+        choices=['true', 'false'],
+        description='Also start fusion of what they see; calibration and transform: params_file.',
+    ),
+    DeclareLaunchArgument(
         'params_file',
         default_value=str(SHARE / 'config' / 'trt_inference.yaml'),
         description='Parameters of the nodes; every one is listed and described in the default.',
@@ -93,19 +99,19 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         entities.append(
             SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', given['dds_profile'])
         )
+    autostart = {'autostart': given['autostart'] == 'true'}
     if given['sensors'] != 'lidar':
-        entities.append(node('inference', given, camera))
+        entities.append(node('inference', given, camera | autostart))
     if given['sensors'] != 'camera':
-        entities.append(node('lidar_inference', given, lidar))
+        entities.append(node('lidar_inference', given, lidar | autostart))
+    if given['fusion'] == 'true':
+        entities.append(node('fusion', given, {}))
     return entities
 
 
 def node(name: str, given: dict[str, str], overrides: dict[str, object]) -> Node:
     """Return a node whose parameters are those of the file, then those given."""
-    overrides |= {
-        'autostart': given['autostart'] == 'true',
-        'use_sim_time': given['use_sim_time'] == 'true',
-    }
+    overrides |= {'use_sim_time': given['use_sim_time'] == 'true'}
     return Node(
         package='trt_inference',
         executable=name,

@@ -12,6 +12,7 @@ from jetson_monitor.config import MonitorConfig
 from trt_builder.config import BuilderConfig
 from trt_engine.parameters import settings
 from trt_inference.config import InferenceConfig
+from trt_inference.fusion_config import FusionConfig
 from trt_inference.lidar_config import LidarConfig
 from trt_inference.replay_config import ReplayConfig
 from trt_inference.watch_config import WatchConfig
@@ -20,6 +21,7 @@ README = Path(__file__).resolve().parents[1] / 'README.md'
 NODES: dict[str, type] = {
     'inference': InferenceConfig,
     'lidar_inference': LidarConfig,
+    'fusion': FusionConfig,
     'builder': BuilderConfig,
     'replay': ReplayConfig,
     'watch': WatchConfig,

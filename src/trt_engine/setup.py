@@ -11,7 +11,7 @@ setup(
     name=NAME,
     version='0.1.0',
     packages=find_packages(),
-    package_data={NAME: ['py.typed', 'cuda/kernels/*.cu']},
+    package_data={NAME: ['py.typed', 'cuda/kernels/*.cu*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),

@@ -23,6 +23,7 @@ setup(
     extras_require={'test': ['pytest']},  # without it colcon test runs nothing, and passes
     entry_points={
         'console_scripts': [
+            'fusion = trt_inference.entry:fusion',
             'inference = trt_inference.entry:inference',
             'lidar_inference = trt_inference.entry:lidar_inference',
             'plan = trt_inference.entry:plan',

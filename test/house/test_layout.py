@@ -88,6 +88,12 @@ def test_parameters_file_lists_what_the_lidar_node_has_beside_the_shared_ones():
     }
 
 
+def test_parameters_file_lists_those_of_fusion():
+    config = importlib.import_module('trt_inference.fusion_config').FusionConfig
+    text = (REPOSITORY / 'config' / 'trt_inference.yaml').read_text()
+    assert yaml.safe_load(text)['/**/fusion']['ros__parameters'] == as_in_yaml(config)
+
+
 def as_in_yaml(config):
     """Return the defaults, where lists cannot be empty."""
     return {

@@ -52,6 +52,8 @@ def analyzers(repository):
         ('inference: backend', 'perception', 'backend'),
         ('inference: camera', 'perception', 'camera'),
         ('inference: camera front_left', 'perception', 'camera front_left'),
+        ('lidar_inference: points', 'perception', 'points'),
+        ('fusion: rate', 'perception', 'rate'),
         ('builder: store', 'engines', 'store'),
         ('builder: build', 'engines', 'build'),
     ],

@@ -13,6 +13,7 @@ from pathlib import Path
 import random
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -112,6 +113,29 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     yield start
     for each in running:
         each.stop()
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Start entry points of trt_inference with parameters; return where the log of each is."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    running = []
+
+    def start(entry, **parameters):
+        words = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
+        code = f'import sys; from trt_inference.entry import {entry}; sys.exit({entry}())'
+        log = (tmp_path / f'{entry}.log').open('w')
+        process = subprocess.Popen(
+            [sys.executable, '-c', code, '--ros-args', *words], stdout=log, stderr=log
+        )
+        running.append((process, log))
+        return tmp_path / f'{entry}.log'
+
+    yield start
+    for process, log in running:
+        process.terminate()
+        process.wait(20)
+        log.close()
 
 
 class Listener:

@@ -46,6 +46,7 @@ def test_arguments_are_listed_and_described(repository, name, expected):
         ({}, ['inference']),
         ({'sensors': 'lidar'}, ['lidar_inference']),
         ({'sensors': 'both'}, ['inference', 'lidar_inference']),
+        ({'sensors': 'both', 'fusion': 'true'}, ['inference', 'lidar_inference', 'fusion']),
     ],
 )
 def test_perception_starts_the_nodes_of_the_sensors(repository, given, expected):

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -51,29 +49,6 @@ def _plain(value):
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
-
-
-@pytest.fixture
-def start(tmp_path, monkeypatch):
-    """Return a function that starts an entry point of the package with parameters."""
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    running = []
-
-    def start(entry, **parameters):
-        words = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
-        code = f'import sys; from trt_inference.entry import {entry}; sys.exit({entry}())'
-        log = (tmp_path / f'{entry}.log').open('w')
-        process = subprocess.Popen(
-            [sys.executable, '-c', code, '--ros-args', *words], stdout=log, stderr=log
-        )
-        running.append((process, log))
-        return tmp_path / f'{entry}.log'
-
-    yield start
-    for process, log in running:
-        process.terminate()
-        process.wait(20)
-        log.close()
 
 
 @pytest.fixture

@@ -17,19 +17,23 @@ from trt_builder.config import BuilderConfig
 from trt_engine.errors import ConfigError
 from trt_engine.parameters import settings
 from trt_inference.config import InferenceConfig
+from trt_inference.fusion_config import FusionConfig
 from trt_inference.lidar_config import LidarConfig
 from trt_inference.replay_config import ReplayConfig
 from trt_inference.watch_config import WatchConfig
 
 CONFIGS = {
     'builder': BuilderConfig,
+    'fusion': FusionConfig,
     'inference': InferenceConfig,
     'lidar_inference': LidarConfig,
     'replay': ReplayConfig,
     'watch': WatchConfig,
 }
 # a lifecycle node takes read-only settings at the next configure
-FIXED = {'builder', 'replay', 'watch'}
+FIXED = {'builder', 'fusion', 'replay', 'watch'}
+EXTRINSIC = 'extrinsic:=[0.0, 0.0, 0.0, 0.5, -0.5, 0.5, 0.5]'  # without it fusion asks TF
+NEEDED = ('source', 'extrinsic')
 NOT_OURS = ('use_sim_time', 'start_type_description_service', 'diagnostic_updater.')
 
 
@@ -46,6 +50,8 @@ def running(name: str, *given: str, file: Path | None = None) -> Iterator:
     try:
         if name == 'builder':
             from trt_builder.node import BuilderNode as Kind
+        elif name == 'fusion':
+            from trt_inference.fusion_node import FusionNode as Kind
         elif name == 'inference':
             from trt_inference.node import InferenceNode as Kind
         elif name == 'lidar_inference':
@@ -65,8 +71,8 @@ def running(name: str, *given: str, file: Path | None = None) -> Iterator:
 def declared(request, repository):
     """Return a node's name, its configuration class, and its parameters with descriptors."""
     source = repository / 'docs' / 'scene.jpg'
-    given = [f'source:={source}'] if request.param == 'replay' else []
-    with running(request.param, *given) as node:
+    given = {'replay': f'source:={source}', 'fusion': EXTRINSIC}.get(request.param)
+    with running(request.param, *filter(None, [given])) as node:
         parameters = {
             name: parameter
             for name, parameter in node.get_parameters_by_prefix('').items()
@@ -88,10 +94,16 @@ def test_parameters_are_the_fields_of_the_configuration(declared):
 
 def test_parameters_begin_with_the_defaults(declared):
     _, cls, parameters, _ = declared
-    begun = {name: each.value for name, each in parameters.items() if name != 'source'}
-    defaults = {each.name: each.default for each in fields(cls) if each.name != 'source'}
+    begun = {name: each.value for name, each in parameters.items() if name not in NEEDED}
+    defaults = {each.name: each.default for each in fields(cls) if each.name not in NEEDED}
     # [''] is how ROS writes an empty list
-    assert begun == {name: [''] if each == () else each for name, each in defaults.items()}
+    assert {name: as_tuple(each) for name, each in begun.items()} == {
+        name: ('',) if each == () else each for name, each in defaults.items()
+    }
+
+
+def as_tuple(value):
+    return value if isinstance(value, (str, bool, int, float)) else tuple(value)
 
 
 def test_every_parameter_is_described(declared):
@@ -131,6 +143,9 @@ def test_what_cannot_change_while_it_runs_is_declared_so(declared):
     [
         ('builder', 'limit_mib:=0', 'limit_mib'),
         ('builder', 'flavour:=rtx', "flavour is 'rtx'; wanted one of tensorrt, tensorrt_rtx"),
+        ('fusion', 'min_iou:=2.0', 'min_iou'),
+        ('fusion', 'extrinsic:=[1.0]', 'extrinsic is [1.0]; wanted x y z, then a quaternion'),
+        ('fusion', 'label_groups:=[car]', "label_groups has 'car'; wanted the label of the image"),
         ('inference', 'threads:=-1', 'threads'),
         ('inference', 'threads:=many', 'threads'),
         ('inference', 'score_threshold:=2.0', 'score_threshold'),
@@ -154,6 +169,22 @@ def test_a_value_of_the_command_line_that_cannot_be_is_refused(node, given, word
 def test_lists_may_be_empty(given):
     with running('inference', given) as node:
         assert node._config.classes == (('person',) if 'person' in given else ())
+
+
+def test_fusion_takes_its_own_section_of_the_parameters_file(repository, tmp_path):
+    text = (repository / 'config' / 'trt_inference.yaml').read_text()
+    path = tmp_path / 'parameters.yaml'
+    zeros = ', '.join(['0.0'] * 7)
+    assert f'[{zeros}]' in text
+    path.write_text(
+        text.replace(f'[{zeros}]', '[1.0, 0.0, 0.0, 0.5, -0.5, 0.5, 0.5]').replace(
+            'history: 50', 'history: 7'
+        )
+    )
+    with running('fusion', file=path) as node:
+        assert node._config.history == 7
+        assert node._config.transform()[0, 3] == 1
+        assert node._config.label_groups == FusionConfig().label_groups
 
 
 def test_the_lidar_node_takes_its_own_section_of_the_parameters_file(repository, tmp_path):

@@ -171,3 +171,70 @@ def test_without_tf2_the_node_says_what_to_install(make, monkeypatch, capfd):
     assert 'tf2_ros cannot be imported' in capfd.readouterr().err
     with pytest.raises(ConfigError, match='apt install ros-'):
         Transforms(node, 50.0)
+
+
+@pytest.fixture
+def make_fusion():
+    """Return a function that makes a fusion node with parameters in this process."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from trt_inference.fusion_node import FusionNode
+
+    nodes = []
+
+    def make(*given):
+        words = ['--ros-args', *(word for each in given for word in ('-p', each))]
+        rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+        nodes.append(FusionNode())
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def header(frame, stamp_ns):
+    from builtin_interfaces.msg import Time
+    from std_msgs.msg import Header
+
+    return Header(frame_id=frame, stamp=Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9))
+
+
+@pytest.mark.parametrize(
+    ('given', 'asked', 'shift'),
+    [
+        ((), [('camera', 'lidar', 7_000_000_005)], 1),
+        (
+            ('fixed_frame:=odom',),
+            [('odom', 'lidar', 7_000_000_005), ('camera', 'odom', 7_020_000_000)],
+            110,
+        ),
+    ],
+)
+def test_fusion_asks_tf_for_where_the_boxes_were_and_the_camera_is(
+    make_fusion, tf2, given, asked, shift
+):
+    tf2.known['camera', 'lidar'] = transform(1.0)
+    tf2.known['odom', 'lidar'] = transform(100.0)
+    tf2.known['camera', 'odom'] = transform(10.0)
+    node = make_fusion(*given)
+    headers = header('camera', 7_020_000_000), header('lidar', 7_000_000_005)
+
+    assert node._transform(*headers)[0, 3] == shift
+    assert [each[:3] for each in tf2.asked] == asked
+    assert node._transform_problem == ''
+
+    tf2.known.clear()
+    with pytest.raises(PointsError, match=r"TF has no transform from 'lidar' to "):
+        node._transform(*headers)
+    assert 'TF has no transform' in node._transform_problem
+
+
+def test_fusion_without_tf2_and_without_extrinsic_says_what_to_do(make_fusion, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    with pytest.raises(
+        ConfigError, match=r'extrinsic is not set, and tf2_ros cannot .*, or set extrinsic'
+    ):
+        make_fusion()

@@ -8,6 +8,10 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
+import onnx
+from onnx import helper
+from onnx import numpy_helper
+from onnx import TensorProto
 import pytest
 
 from tools.lidar_network import form
@@ -23,7 +27,9 @@ from trt_engine.store import Store
 from trt_inference.boxes3d import Boxes3d
 from trt_inference.clouds import CloudOptions
 from trt_inference.engines import find_engine
+from trt_inference.engines import open_encoder
 from trt_inference.engines import open_engine
+from trt_inference.lidar_config import LidarConfig
 from trt_inference.lidar_loading import LoadedLidar
 from trt_inference.lidar_pipeline import LidarDetector
 from trt_inference.lidar_pipeline import PlacedCloud
@@ -113,6 +119,60 @@ def test_a_wrong_engine_is_found_out(card, fake_gpu, tmp_path):
     fake_gpu('10.3.0', 'wrong')
     with pytest.raises(CheckFailedError, match='does not compute what the model computes'):
         EngineBuilder(Store(tmp_path / 'store'), lock=tmp_path / 'lock').build(card)
+
+
+CENTERPOINT = """
+card: 1
+name: center
+summary: Nothing learned
+model: {source: head.onnx, licence: Apache-2.0}
+encoder: {source: encoder.onnx, licence: Apache-2.0}
+input:
+  kind: points
+  tensor: pillars
+  range_m: [-8, -8, -2, 8, 8, 2]
+  voxel_m: [1, 1, 4]
+  max_points: 8
+  max_voxels: 200
+  features: pillar9
+  channels: []
+head:
+  type: centerpoint
+  outputs: {heatmap: heatmap, offset: offset, height: height, size: size, rotation: rotation}
+  stride: 1
+classes: [car, truck]
+thresholds: {score: 0.6, nms_iou: 0.1}
+"""
+
+
+def test_an_encoder_is_built_by_itself_checked_and_found(fake_gpu, tmp_path):
+    fake_gpu('10.3.0')
+    weight = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node('MatMul', ['pillars', 'weight'], ['layer']),
+            helper.make_node('Tanh', ['layer'], ['bent']),
+            helper.make_node('ReduceMax', ['bent'], ['features'], axes=[1]),
+        ],
+        'encoder',
+        [helper.make_tensor_value_info('pillars', TensorProto.FLOAT, (None, 8, 8))],
+        [helper.make_tensor_value_info('features', TensorProto.FLOAT, (None, 1, 4))],
+        [numpy_helper.from_array(weight, 'weight')],
+    )
+    model = tmp_path / 'encoder.onnx'
+    opset = [helper.make_opsetid('', 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), model)
+    (tmp_path / 'center.yaml').write_text(CENTERPOINT)
+    store = Store(tmp_path / 'store')
+    encoder = load_card(tmp_path / 'center.yaml', onnx=model)
+    built = EngineBuilder(store, lock=tmp_path / 'lock').build(encoder)
+    assert built.checks['passed'] is True
+    assert built.checks['samples'] == 4
+
+    config = LidarConfig(engine_store=str(tmp_path / 'store'))
+    opened = open_encoder(config, load_card(tmp_path / 'center.yaml'))
+    assert [each.name for each in opened.tensors] == ['pillars', 'features']
+    opened.close()
 
 
 @pytest.mark.skipif(

@@ -381,6 +381,18 @@ def test_scale_and_constants_are_those_of_the_point_reader(machine):
     check_rows(spec, read, Pillarizer(spec)(whole.astype(np.float32)))
 
 
+def test_points_that_were_moved_to_the_origin_count_where_all_are_measured(machine):
+    cloud = points((0, 0, 0, 1), (0.5, 0.5, 0, 1), (np.nan, 0, 0, 1))
+    for is_measured, kept, left_out in ((False, 1, 2), (True, 2, 0)):
+        target, read = machine.rows(SMALL)
+        records = PointRecords.of(cloud, measured=is_measured)
+        counts, dropped = machine.run(machine.plan(target, records, 3), records)
+        pillars = Pillarizer(SMALL)(cloud if is_measured else measured(cloud))
+        assert counts == pillars.counts
+        assert (counts.kept, dropped) == (kept, left_out)
+        check_rows(SMALL, read, pillars)
+
+
 def test_two_plans_take_turns_with_one_grid(machine):
     target, read, wanted = machine.grid(ROAD)
     plans = [

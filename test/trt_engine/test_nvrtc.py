@@ -13,6 +13,7 @@ import pytest
 from trt_engine.cuda import nvrtc
 from trt_engine.cuda import runtime
 from trt_engine.cuda.kernel import Kernels
+from trt_engine.cuda.kernel import read_source
 from trt_engine.cuda.kernel import SOURCES
 from trt_engine.cuda.nvrtc import compile_kernels
 from trt_engine.errors import BackendUnavailableError
@@ -67,7 +68,7 @@ def test_the_real_compiler_takes_every_variant(tmp_path, gpu, name):
         pytest.skip(f'no NVRTC here: {exc}')
     if int(gpu.replace('.', '')) not in known:
         pytest.skip(f'NVRTC {nvrtc.nvrtc_version()} does not know {gpu}')
-    source = (SOURCES / f'{name}.cu').read_text()
+    source = read_source(SOURCES / f'{name}.cu')
     for options in VARIANTS[name] if gpu == '8.7' else VARIANTS[name][:1]:
         cubin = compile_kernels(
             source, name=f'{name}.cu', capability=gpu, cache=tmp_path / 'cubins',

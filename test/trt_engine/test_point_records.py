@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,7 @@ def test_points_that_are_numbers_become_records():
         assert memory[:24].view('<f4').tolist() == [1, 2, 3, 4, 5, 6]
         assert not memory[24:].any()
     assert len(PointRecords.of(np.zeros((0, 4), np.float32))) == 0
+    assert PointRecords.of(points, measured=True).layout == replace(records.layout, measured=True)
 
 
 def test_rows_are_packed_without_what_lies_between_them():

@@ -106,6 +106,22 @@ def test_crops(options, kept):
     assert np.flatnonzero(inside(points, options)).tolist() == kept
 
 
+@pytest.mark.parametrize(
+    ('options', 'idle'),
+    [
+        ({}, True),
+        ({'sweep_age_s': 0.5}, True),
+        ({'sweeps': 2}, False),
+        ({'near_m': 1.0}, False),
+        ({'far_m': 90.0}, False),
+        ({'ground_offset_m': 0.1}, False),
+        ({'self_box_m': (-1, -1, -2, 3, 1, 2)}, False),
+    ],
+)
+def test_clouds_stay_as_they_come_where_nothing_is_asked(options, idle):
+    assert CloudOptions(**options).idle == idle
+
+
 def test_without_options_every_point_counts():
     assert inside(cloud((0, 0, 0, 0)), CloudOptions(sweeps=4)) is None
 

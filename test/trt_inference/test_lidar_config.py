@@ -26,8 +26,16 @@ def test_everything_reaches_the_options():
 
 
 @pytest.mark.parametrize(
+    ('memory', 'mapped'), [('auto', None), ('mapped', True), ('copied', False)]
+)
+def test_the_way_of_clouds_to_the_gpu_is_said_as_for_images(memory, mapped):
+    assert LidarConfig(frame_memory=memory).mapped is mapped
+
+
+@pytest.mark.parametrize(
     ('given', 'text'),
     [
+        ({'pipeline': 'dla'}, "pipeline is 'dla'; wanted one of auto, gpu, cpu"),
         ({'self_box_m': (1.0, 2.0)}, 'self_box_m has 2 numbers; wanted lowest x, y, z'),
         ({'self_box_m': (1.0, 0.0, 0.0, -1.0, 1.0, 1.0)}, 'the self box is'),
         ({'near_m': 9.0, 'far_m': 8.0}, 'cut from 9 m to 8 m'),

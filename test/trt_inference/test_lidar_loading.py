@@ -4,23 +4,35 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import onnx
 from onnx import helper
 from onnx import numpy_helper
 import pytest
 
+from trt_builder.settings import Resolved
+from trt_builder.tensorrt_build import build
 from trt_engine.backends import open_backend
+from trt_engine.build_settings import ShapeRange
 from trt_engine.card import Card
 from trt_engine.card import Head
 from trt_engine.card import ModelSource
 from trt_engine.card import Thresholds
+from trt_engine.cuda import nvrtc
+from trt_engine.errors import BackendUnavailableError
+from trt_engine.errors import ConfigError
 from trt_engine.errors import InferenceError
 from trt_engine.errors import ModelFileError
 from trt_engine.lidar_card import PointsInput
 from trt_engine.lidar_model import network_file
 from trt_inference.clouds import CloudOptions
+from trt_inference.engines import open_encoder
+from trt_inference.gpu_lidar import GpuLidarDetector
+from trt_inference.lidar_config import LidarConfig
 from trt_inference.lidar_loading import LoadedLidar
+from trt_inference.lidar_pipeline import LidarDetector
 from trt_inference.lidar_pipeline import PlacedCloud
 from trt_inference.point_view import PointView
 
@@ -124,3 +136,117 @@ def test_without_its_encoder_the_network_is_refused_and_closed(tmp_path):
         LoadedLidar(given, backend, CloudOptions())
     with pytest.raises(InferenceError, match='run after close'):
         backend.run({})
+
+
+def plan_of(model, profiles=()):
+    resolved = Resolved('tensorrt', (10, 3, 0), 'fp32', strongly_typed=False, profiles=profiles)
+    output = build(resolved, model, report=lambda *_: None, log=lambda *_: None)
+    plan = model.with_suffix('.plan')
+    plan.write_bytes(output.plan)
+    return plan
+
+
+@pytest.fixture
+def load_engine(fake_cuda, tmp_path, monkeypatch):
+    """Return a function that loads an engine of a card's network, made by the stand-in."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    loaded = []
+
+    def load(given, does='build', **settings):
+        monkeypatch.setenv('FAKE_TENSORRT', f'10.3.0 {does}')
+        backend = open_backend('tensorrt', plan_of(network_file(given)))
+        loaded.append(LoadedLidar(given, backend, CloudOptions(), **settings))
+        return loaded[-1]
+
+    yield load
+    for each in loaded:
+        each.close()
+
+
+def test_an_engine_has_everything_on_the_gpu(load_engine, tmp_path):
+    given = card(tmp_path)
+    ours, theirs = load_engine(given), load(given)
+    assert isinstance(ours.detector, GpuLidarDetector)
+    assert str(ours) == ours.pipeline == 'gpu'
+    assert (ours.detector.clouds, ours.detector.counts) == (0, None)
+    found, same = ours.detector(cloud()), theirs.detector(cloud())
+    theirs.close()
+    assert 0 < len(found) == len(same)
+    np.testing.assert_allclose(found.centers, same.centers, atol=1e-4)
+
+
+def test_the_user_may_have_it_on_the_cpu_or_without_copies(load_engine, tmp_path):
+    given = card(tmp_path)
+    loaded = load_engine(given, pipeline='cpu')
+    assert isinstance(loaded.detector, LidarDetector)
+    assert str(loaded) == 'cpu'
+    assert str(load_engine(given, pipeline='gpu', mapped=True, spin=True)) == (
+        'gpu, 3 copies left out'
+    )
+
+
+def test_a_network_that_cannot_be_recorded_is_said_too(load_engine, tmp_path):
+    assert str(load_engine(card(tmp_path), 'loop')).startswith('gpu: no CUDA graph of this network')
+
+
+def test_an_encoder_that_our_kernel_is_not_stays_on_the_cpu_and_all_with_it(load_engine, tmp_path):
+    given = card(tmp_path, twice=True)
+    loaded = load_engine(given)
+    assert str(loaded).startswith(
+        'cpu: clouds are prepared and outputs decoded on the CPU: the network inside the pillars '
+        'is none that the GPU kernel knows: '
+    )
+    assert '; the network inside the pillars runs in ONNX Runtime on the CPU: ' in str(loaded)
+    assert len(loaded.detector(cloud()))
+    with pytest.raises(BackendUnavailableError, match='none that the GPU kernel knows'):
+        load_engine(given, pipeline='gpu')
+
+
+def test_an_engine_of_the_encoder_keeps_all_on_the_gpu(load_engine, tmp_path):
+    given = card(tmp_path, twice=True)
+    sizes = ShapeRange(*((count, 8, 9) for count in (1, 200, 200)))
+
+    def open_its_engine():
+        return open_backend(
+            'tensorrt', plan_of(tmp_path / 'encoder.onnx', profiles=({'pillars': sizes},))
+        )
+
+    ours, theirs = load_engine(given, open_encoder=open_its_engine), load(given)
+    assert str(ours) == 'gpu'
+    found, same = ours.detector(cloud()), theirs.detector(cloud())
+    theirs.close()
+    assert 0 < len(found) == len(same)
+    np.testing.assert_allclose(found.centers, same.centers, atol=1e-4)
+
+
+def test_without_an_engine_of_the_encoder_the_remark_says_how_to_build_it(load_engine, tmp_path):
+    given = card(tmp_path, twice=True)
+    config = LidarConfig(card='x.yaml', engine_store=str(tmp_path / 'store'))
+    loaded = load_engine(given, open_encoder=partial(open_encoder, config, given))
+    assert loaded.pipeline == 'cpu'
+    assert 'there is no engine of it: ' in loaded.remark
+    command = f'--onnx {tmp_path}/encoder.onnx --store {tmp_path}/store'
+    assert command in loaded.remark
+    assert len(loaded.detector(cloud()))
+
+
+def test_without_nvrtc_the_cpu_does_it_and_that_is_said(load_engine, tmp_path, monkeypatch):
+    def missing():
+        raise BackendUnavailableError('NVRTC, which compiles our kernels, is not found')
+
+    monkeypatch.setattr(nvrtc, 'nvrtc_version', missing)
+    loaded = load_engine(card(tmp_path))
+    assert str(loaded) == (
+        'cpu: clouds are prepared and outputs decoded on the CPU: NVRTC, which compiles our '
+        'kernels, is not found'
+    )
+    assert len(loaded.detector(cloud()))
+    with pytest.raises(BackendUnavailableError, match='NVRTC'):
+        load_engine(card(tmp_path), pipeline='gpu')
+
+
+def test_onnx_runtime_has_no_pipeline_on_the_gpu(tmp_path):
+    given = card(tmp_path)
+    backend = open_backend('onnxruntime', network_file(given))
+    with pytest.raises(ConfigError, match='pipeline is gpu, and onnxruntime runs the network'):
+        LoadedLidar(given, backend, CloudOptions(), pipeline='gpu')

@@ -113,6 +113,7 @@ def test_nothing_behind_the_last_number_is_touched():
         view_of(FLOATS | {'intensity': 'u1'}),
         replace(view_of(), columns={name: view_of().columns[name] for name in 'xyz'}),
         replace(view_of(), columns={'intensity': view_of().columns['intensity']}),
+        replace(view_of(), columns={name: each.copy() for name, each in view_of().columns.items()}),
     ],
 )
 def test_what_is_laid_out_otherwise_is_left_to_the_reader(view):

@@ -218,8 +218,11 @@ def cloud_samples(card: Card, network: Backend, count: int = 4) -> Iterator[Inpu
         NoReferenceError: What is inside the pillars is not known here.
     """
     spec = card.points
+    # an encoder that is built by itself takes pillars, and so do networks without one
+    takes_pillars = any(each.name == spec.tensor for each in network.tensors)
     try:
-        inputs = open_inputs(spec, pillar_weights(card), network, None)
+        weights = None if takes_pillars else pillar_weights(card)
+        inputs = open_inputs(spec, weights, network, None)
     except ModelFileError as exc:
         raise NoReferenceError(f'there is nothing to give the network: {exc}') from exc
     pillarize = Pillarizer(spec)

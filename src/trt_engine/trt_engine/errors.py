@@ -14,6 +14,7 @@
     - InferenceError           a loaded network failed while running
   + ImageError             an image message that cannot be read as what it says it is
   + PointsError            a point cloud that cannot be read as what it says it is
+  + FusionError            a calibration or boxes with which camera and lidar cannot be fused
   + DecodeError            network outputs that do not have the form that the card's head promises
   + ConfigError            a parameter or command-line value that is not allowed
   + SourceError            a bag, video, folder or device that cannot be replayed
@@ -78,6 +79,10 @@ class ImageError(PerceptionError):
 
 class PointsError(PerceptionError):
     """A point cloud that cannot be read as what it says it is."""
+
+
+class FusionError(PerceptionError):
+    """A calibration or boxes with which camera and lidar cannot be fused."""
 
 
 class DecodeError(PerceptionError):

@@ -21,12 +21,15 @@ class PointLayout:
         offsets: Byte of each number, little-endian; None where records lack it.
         scales: Factor on each number.
         constants: What counts where records lack a number.
+        measured: Whether points that are no measurement were left out already: then one that lies
+            at the origin counts, as it was moved there.
     """
 
     step: int
     offsets: tuple[int | None, ...]
     scales: tuple[float, ...]
     constants: tuple[float, ...]
+    measured: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that do not lie in a record.
@@ -81,17 +84,18 @@ class PointRecords:
         return self.width * len(self.rows)
 
     @classmethod
-    def of(cls, points: Array) -> PointRecords:
+    def of(cls, points: Array, *, measured: bool = False) -> PointRecords:
         """Return points that are numbers already as records.
 
         Args:
             points: (N, point_size) float32, as `trt_engine.pillars.Pillarizer` takes them; row
                 by row in memory is not copied.
+            measured: As of `PointLayout`.
         """
         rows = np.ascontiguousarray(points, '<f4')
         size = rows.shape[1]
         layout = PointLayout(
-            size * 4, tuple(range(0, size * 4, 4)), (1.0,) * size, (0.0,) * size
+            size * 4, tuple(range(0, size * 4, 4)), (1.0,) * size, (0.0,) * size, measured
         )  # fmt: skip
         return cls(layout, rows.view(np.uint8).reshape(1, -1), len(rows))
 

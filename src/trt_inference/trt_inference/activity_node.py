@@ -22,10 +22,10 @@ from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
 from trt_inference import conversions
 from trt_inference import health
+from trt_inference.configured import Configured
 from trt_inference.detector_config import DetectorConfig
 from trt_inference.detector_config import Stream
 from trt_inference.latest import LatestFrames
-from trt_inference.ready import Configured
 from trt_inference.realtime import calm_collector
 from trt_inference.realtime import pin_thread
 from trt_inference.realtime import raise_priority

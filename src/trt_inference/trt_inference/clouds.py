@@ -46,6 +46,11 @@ class CloudOptions:
     sweeps: int = 1
     sweep_age_s: float = 1.0
 
+    @property
+    def idle(self) -> bool:
+        """Return whether clouds stay as they come."""
+        return self == CloudOptions(sweep_age_s=self.sweep_age_s)
+
     def __post_init__(self) -> None:
         """Refuse what cannot be.
 

@@ -10,34 +10,17 @@ from trt_engine.errors import ConfigError
 from trt_engine.parameters import setting
 from trt_inference.detector_config import DetectorConfig
 from trt_inference.detector_config import Stream
-from trt_inference.pipeline import PIPELINES
 
 
 @dataclass(frozen=True)
 class InferenceConfig(DetectorConfig):
     """Parameters of the inference node; those not read-only may change while it runs."""
 
-    pipeline: str = setting(
-        'auto',
-        'With TensorRT, where images are prepared and outputs decoded; auto takes the GPU where '
-        'it can, else the CPU, and says so.',
-        choices=PIPELINES,
-    )
-    frame_memory: str = setting(
-        'auto',
-        'Whether the GPU reads images in the memory of the CPU, or copies of them; auto reads them '
-        'in place where the two share their memory, as on a Jetson.',
-        choices=('auto', 'mapped', 'copied'),
-    )
     memory_check: str = setting(
         'refuse',
         'What happens with TensorRT if the node will not fit into the free memory: refuse to '
         'configure, or to look at the images of a camera; or warn, and try.',
         choices=('refuse', 'warn'),
-    )
-    spin_wait: bool = setting(
-        False,
-        'Wait for the GPU busily: some microseconds faster, and a core that does nothing else.',
     )
     cameras: tuple[str, ...] = setting(
         (), 'Names of several cameras, one set of topics each; empty for a single unnamed one.'

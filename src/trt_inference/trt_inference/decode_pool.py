@@ -99,7 +99,7 @@ class DecodePool(LatestFrames):
         # The picture before is held until the next one is decoded. Were it let go first, malloc
         # would give its memory back to the system and ask for it anew: half of the time of a
         # 1920x1080 JPEG (docs/performance.md).
-        while (frame := self._messages.take()) is not None:
+        while (frame := self._messages.take_one()) is not None:
             decoded = self._decode(frame)
             super().put(decoded)
             self._messages.done(frame.stream)
@@ -116,52 +116,26 @@ class DecodePool(LatestFrames):
         return DecodedFrame(frame.stream, frame.serialized, frame.arrived_s, outcome, decode_ms)
 
 
-class _Messages:
-    """The newest message of each camera, in turns, but of none that is in someone's hands."""
+class _Messages(LatestFrames):
+    """The newest message of each camera, but of none that is in someone's hands."""
 
     def __init__(self, streams: int) -> None:
-        self._slots: list[Frame | None] = [None] * streams
-        self._in_hand = [False] * streams
-        self._dropped = [0] * streams
-        self._next = 0
-        self._closed = False
-        self._changed = threading.Condition()
+        super().__init__(streams)
+        self._in_hand: set[int] = set()
 
-    def put(self, frame: Frame) -> None:
-        with self._changed:
-            if self._closed:
-                return
-            if self._slots[frame.stream] is not None:
-                self._dropped[frame.stream] += 1
-            self._slots[frame.stream] = frame
-            self._changed.notify()
-
-    def take(self) -> Frame | None:
+    def take_one(self) -> Frame | None:
         """Wait for a message, which is in hand until `done`; return None once closed."""
         with self._changed:
-            while not self._closed:
-                for turn in range(len(self._slots)):
-                    index = (self._next + turn) % len(self._slots)
-                    frame = self._slots[index]
-                    if frame is not None and not self._in_hand[index]:
-                        self._slots[index] = None
-                        self._in_hand[index] = True
-                        self._next = (index + 1) % len(self._slots)
-                        return frame
-                self._changed.wait()
+            for frame in self.take():
+                self._in_hand.add(frame.stream)
+                return frame
             return None
 
     def done(self, stream: int) -> None:
         """Let the next message of a camera be taken."""
         with self._changed:
-            self._in_hand[stream] = False
+            self._in_hand.remove(stream)
             self._changed.notify()
 
-    def dropped(self, stream: int) -> int:
-        with self._changed:
-            return self._dropped[stream]
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+    def _may_go(self, frame: Frame) -> bool:
+        return frame.stream not in self._in_hand

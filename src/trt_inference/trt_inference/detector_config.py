@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from abc import ABC
 from abc import abstractmethod
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
@@ -16,10 +17,12 @@ from trt_engine.card import Thresholds
 from trt_engine.errors import ConfigError
 from trt_engine.parameters import setting
 from trt_engine.parameters import validate
+from trt_inference.pipeline import PIPELINES
 
 AS_THE_CARD_SAYS = -1.0
 _CORES = re.compile(r'(\d+)(?:-(\d+))?')
 _MOST_CORES = 4095
+_MAPPED: Mapping[str, bool | None] = {'auto': None, 'mapped': True, 'copied': False}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,22 @@ class DetectorConfig(ABC):
     )
     threads: int = setting(
         0, 'Threads of one CPU inference; 0 lets ONNX Runtime choose.', minimum=0, maximum=256
+    )
+    pipeline: str = setting(
+        'auto',
+        'With TensorRT, where images or clouds are prepared and outputs decoded; auto takes the '
+        'GPU where it can, else the CPU, and says so.',
+        choices=PIPELINES,
+    )
+    frame_memory: str = setting(
+        'auto',
+        'Whether the GPU reads images and clouds in the memory of the CPU, or copies of them; auto '
+        'reads them in place where the two share their memory, as on a Jetson.',
+        choices=tuple(_MAPPED),
+    )
+    spin_wait: bool = setting(
+        False,
+        'Wait for the GPU busily: some microseconds faster, and a core that does nothing else.',
     )
     cpu_affinity: str = setting(
         '', 'CPU cores of the inference thread, such as 4,5 or 4-7; empty: any.'
@@ -130,6 +149,11 @@ class DetectorConfig(ABC):
     @abstractmethod
     def streams(self) -> tuple[Stream, ...]:
         """Return the sensors with the topics that they fill."""
+
+    @property
+    def mapped(self) -> bool | None:
+        """Return `frame_memory` as `cuda.memory.Pool` takes it."""
+        return _MAPPED[self.frame_memory]
 
     def cores(self) -> tuple[int, ...]:
         """Return the CPU cores of the inference thread; none for any.

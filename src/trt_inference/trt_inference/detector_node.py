@@ -49,6 +49,8 @@ from trt_engine.lidar_model import network_file
 from trt_engine.parameters import check
 from trt_engine.parameters import settings
 from trt_inference.activity_node import Activity
+from trt_inference.configured import Configured
+from trt_inference.configured import Ready
 from trt_inference.detector_config import DetectorConfig
 from trt_inference.detector_config import Stream
 from trt_inference.engine_search_node import EngineSearch
@@ -56,8 +58,6 @@ from trt_inference.engines import open_engine
 from trt_inference.engines import without_engine
 from trt_inference.latest import LatestFrames
 from trt_inference.names_node import check_name
-from trt_inference.ready import Configured
-from trt_inference.ready import Ready
 from trt_inference.throttle import Throttle
 from trt_inference.topics_node import Topics
 from trt_inference.worker import Open

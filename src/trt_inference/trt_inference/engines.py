@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 import shlex
 
@@ -19,6 +20,7 @@ from trt_engine.health import Health
 from trt_engine.health import Level
 from trt_engine.lidar_model import network_file
 from trt_engine.manifest import Ingredients
+from trt_engine.model_file import resolve_model
 from trt_engine.platform import read_platform
 from trt_engine.store import Found
 from trt_engine.store import Store
@@ -76,6 +78,29 @@ def open_engine(card: Card, entry: Entry, *, batches: bool = False) -> Backend:
         label=f'engine {entry.key[:12]}',
         own_arena=batches,
     )
+
+
+def open_encoder(config: DetectorConfig, card: Card) -> Backend:
+    """Return a backend with the engine of the network inside the pillars of a card loaded.
+
+    Args:
+        config: What was asked for.
+        card: A card that has an `encoder`.
+
+    Raises:
+        BackendUnavailableError: The store holds none; says how to come by one.
+        BackendError: It does not load.
+        StoreError: The store must not be used.
+    """
+    assert card.encoder is not None
+    alone = replace(card, model=card.encoder, encoder=None)
+    found = find_engine(alone, config.engine_store)
+    if found.entry is None:
+        command = build_command(replace(config, onnx=str(resolve_model(alone))))
+        raise BackendUnavailableError(
+            f'there is no engine of it: {found.reason}. To build it: {command}'
+        )
+    return open_engine(alone, found.entry)
 
 
 def without_engine(config: DetectorConfig, reason: str) -> Choice:

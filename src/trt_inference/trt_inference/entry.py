@@ -7,6 +7,14 @@ from __future__ import annotations
 from trt_engine.stop_signals import StopSignals
 
 
+def fusion() -> int:
+    """Run the fusion node; return the exit status."""
+    told_to_stop = StopSignals()
+    from trt_inference.fusion_node import main
+
+    return main(told_to_stop)
+
+
 def inference() -> int:
     """Run the inference node; return the exit status."""
     told_to_stop = StopSignals()

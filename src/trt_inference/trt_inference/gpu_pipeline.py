@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 import time
 
@@ -22,14 +21,11 @@ from trt_engine.card import Thresholds
 from trt_engine.cuda.detections import DetectionsPlan
 from trt_engine.cuda.detections import Readout
 from trt_engine.cuda.kernel import Kernels
-from trt_engine.cuda.memory import Event
-from trt_engine.cuda.memory import Graph
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.nvjpeg import JpegDecoder
 from trt_engine.cuda.preprocess import FramePlan
 from trt_engine.errors import BackendUnavailableError
-from trt_engine.errors import InferenceError
 from trt_engine.picture import decode_picture
 from trt_engine.preprocess import as_taken
 from trt_inference.decoders import GpuDecoder
@@ -38,13 +34,13 @@ from trt_inference.detections import Detections
 from trt_inference.gpu_plan import BatchPlan
 from trt_inference.gpu_plan import ImagePlan
 from trt_inference.gpu_plan import Incoming
+from trt_inference.gpu_runs import device_address
+from trt_inference.gpu_runs import Runs
 from trt_inference.pipeline import JPEG
 from trt_inference.pipeline import Picture
 
 # The cameras of a node may differ in size, but a folder of photographs has sizes without end.
 PLANS_KEPT = 8
-
-_WITHOUT_GRAPH = 'no CUDA graph of this network, work goes in streams: {}'
 
 _Key = tuple[str, tuple[int, ...], str, bool]  # as `Incoming` has it
 
@@ -68,8 +64,6 @@ class GpuDetector:
         stages_ms: What the run that was finished last spent in preprocess (bringing images to where
             the GPU takes them from), inference (from then on until all was back from the GPU, other
             runs' turns included) and decode (reading what came back).
-        no_graph: Why the work is put into the stream piece by piece, and not as a graph; '' while
-            it is not.
         copies_left_out: Copies of images and detections that were not made, as the GPU reads and
             writes the memory of the CPU in place.
     """
@@ -113,11 +107,6 @@ class GpuDetector:
                 f'the decoder of head.type {card.head.type} has no readouts, which say how the GPU '
                 'does its work; it runs on the CPU'
             )
-        if backend.varying:
-            raise BackendUnavailableError(
-                f'the size of output {backend.varying[0]!r} is known after each run only; it is '
-                'decoded on the CPU'
-            )
         self.card = card
         self.backend = backend
         self.in_flight = in_flight
@@ -125,7 +114,6 @@ class GpuDetector:
         self.thresholds: Thresholds = card.thresholds
         self.class_filter: frozenset[int] | None = None
         self.stages_ms: Mapping[str, float] = {'preprocess': 0.0, 'inference': 0.0, 'decode': 0.0}
-        self.no_graph = _WITHOUT_GRAPH.format(backend.no_graph) if backend.no_graph else ''
         self.copies_left_out = 0
         self._kernels = kernels
         self._pool = pool
@@ -133,15 +121,21 @@ class GpuDetector:
         self._clock = clock
         self._decoder = decoder
         self._jpegs = jpegs
-        self._plans: dict[tuple[_Key, ...], list[BatchPlan]] = {}
-        self._under_way: list[BatchPlan] = []
-        self._planned_for = self.thresholds
+        self._runs: Runs[tuple[_Key, ...], BatchPlan] = Runs(
+            card.name, backend, pool, kept=PLANS_KEPT, in_flight=in_flight
+        )
         self._spec = as_taken(card.image, {info.name: info.dtype for info in backend.tensors})
         self._contexts: dict[int, TensorRtBackend | EngineContext] = {1: backend}
         self._check_inputs()
         backend.prepare(self._shapes(1))
         self._readouts(1, 0)  # to know now whether the outputs are what the head promises
         self.batch = self._reserve_batches(batch)
+        self._runs.kept = PLANS_KEPT * self.batch
+
+    @property
+    def no_graph(self) -> str:
+        """Return why work goes into the stream piece by piece, not as a graph; '' if it does."""
+        return self._runs.no_graph
 
     def __call__(self, pixels: Array, encoding: str) -> Detections:
         """Return what is in one image, in its own pixels.
@@ -174,30 +168,20 @@ class GpuDetector:
                 have not been finished.
         """
         begun = self._clock()
-        if len(self._under_way) >= self.in_flight:
-            raise InferenceError(
-                f'{self.card.name}: a run was begun with {len(self._under_way)} not finished; '
-                f'allowed: {self.in_flight}'
-            )
+        self._runs.require_room()
         incoming = [self._look_at(*each) for each in pictures]
         # few plans serve all orders
         order = sorted(range(len(incoming)), key=lambda each: incoming[each].key)
         plan = self._bring([incoming[each] for each in order])
         staged = self._clock()
-        plan.launch()
-        self._under_way.append(plan)
+        self._runs.begin(plan)
         if self._pool.mapped:
             self.copies_left_out += 2 * len(pictures)
 
         def finish() -> list[Detections]:
-            try:
-                plan.done.synchronize()
+            with self._runs.finished(plan):
                 done = self._clock()
                 found = [self._filtered(image.detections) for image in plan.images]
-            finally:
-                self._under_way.remove(plan)
-                if plan.retired:
-                    plan.close()
             self.stages_ms = {
                 'preprocess': (staged - begun) * 1e3,
                 'inference': (done - staged) * 1e3,
@@ -231,11 +215,7 @@ class GpuDetector:
 
     def close(self) -> None:
         """Give back everything but backend, kernels and pool; a second call does nothing."""
-        if self._under_way:
-            self._settle()
-        self._drop_plans()
-        while self._under_way:
-            self._under_way.pop().close()
+        self._runs.close()
         while len(self._contexts) > 1:
             self._contexts.popitem()[1].close()
 
@@ -272,60 +252,18 @@ class GpuDetector:
 
     # --- the work, recorded --------------------------------------------------------------------
 
-    def _drop_plans(self) -> None:
-        while self._plans:
-            self._retire(self._plans.popitem()[1])
-
-    def _retire(self, plans: Sequence[BatchPlan]) -> None:
-        for plan in plans:
-            plan.retired = True
-            if plan not in self._under_way:
-                plan.close()
-
     def _free_plan(self, pictures: Sequence[Incoming]) -> BatchPlan:
         """Return a plan for such pictures that no run under way has."""
-        if self.thresholds != self._planned_for:
-            self._drop_plans()
-            self._planned_for = self.thresholds
         key = tuple(each.key for each in pictures)
-        if key not in self._plans:
-            while len(self._plans) >= PLANS_KEPT * self.batch:
-                self._retire(self._plans.pop(next(iter(self._plans))))
-            self._plans[key] = []
-        plans = self._plans[key]
-        for plan in plans:
-            if plan not in self._under_way:
-                return plan
-        plans.append(self._make_plan(pictures))
-        return plans[-1]
+        return self._runs.plan(key, self.thresholds, partial(self._make_plan, pictures))
 
-    def _make_plan(self, pictures: Sequence[Incoming]) -> BatchPlan:
-        memory = Lease(self._pool)
-        try:
-            count = len(pictures)
-            images = [self._plan_image(memory, each, n, count) for n, each in enumerate(pictures)]
-            plan = BatchPlan(self._contexts[count], images, memory, Event(spin=self._spin))
-        except BaseException:
-            self._settle()
-            memory.close()
-            raise
-        try:
-            # TensorRT does once, outside of any graph, what it does in its first run only
-            for image, picture in zip(images, pictures, strict=True):
-                if picture.jpeg is None:
-                    image.frame.stage(picture.pixels)
-            plan.launch()
-            self.backend.stream.synchronize()
-            if not self.no_graph:
-                try:
-                    plan.graph = Graph(self.backend.stream, plan.enqueue)
-                except InferenceError as exc:
-                    self.no_graph = _WITHOUT_GRAPH.format(exc)
-        except BaseException:
-            self._settle()
-            plan.close()
-            raise
-        return plan
+    def _make_plan(self, pictures: Sequence[Incoming], memory: Lease) -> BatchPlan:
+        count = len(pictures)
+        images = [self._plan_image(memory, each, n, count) for n, each in enumerate(pictures)]
+        for image, picture in zip(images, pictures, strict=True):
+            if picture.jpeg is None:
+                image.frame.stage(picture.pixels)
+        return BatchPlan(self._contexts[count], images, memory, spin=self._spin)
 
     def _plan_image(self, memory: Lease, picture: Incoming, index: int, count: int) -> ImagePlan:
         """Plan the work on one picture of several: what comes before the network, and after it."""
@@ -348,17 +286,12 @@ class GpuDetector:
             memory,
             stream,
             self._readouts(count, index),
-            partial(self._address, count),
+            partial(device_address, memories=self._contexts[count].memory, name=self.card.name),
             classes=len(self.card.classes),
             thresholds=self.thresholds,
             geometry=frame.geometry,
         )
         return ImagePlan(frame, detections)
-
-    def _settle(self) -> None:
-        """Wait until nothing is under way in memory that is to be given back."""
-        with suppress(InferenceError):  # the failure at hand says more
-            self.backend.stream.synchronize()
 
     # --- the network ---------------------------------------------------------------------------
 
@@ -403,12 +336,3 @@ class GpuDetector:
             for name, each in self._contexts[count].memory.items() if name not in inputs
         }  # fmt: skip
         return self._decoder.readouts(outputs)
-
-    def _address(self, count: int, view: Array) -> int:
-        """Return where on the GPU that lies which an output's view begins with."""
-        place = view.ctypes.data
-        for memory in self._contexts[count].memory.values():
-            begin = memory.host.ctypes.data
-            if begin <= place < begin + max(1, memory.host.nbytes):
-                return memory.pointer + place - begin
-        raise InferenceError(f'{self.card.name}: the decoder reads what is no output')

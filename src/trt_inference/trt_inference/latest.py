@@ -62,7 +62,7 @@ class LatestFrames:
         until: float | None = None
         with self._changed:
             while not self._closed:
-                waiting = [frame for frame in self._slots if frame is not None]
+                waiting = [frame for frame in self._slots if frame and self._may_go(frame)]
                 if not waiting and not wait:
                     break
                 if len(waiting) >= limit or (waiting and not linger_s):
@@ -84,11 +84,15 @@ class LatestFrames:
         for turn in range(len(self._slots)):
             index = (first + turn) % len(self._slots)
             frame = self._slots[index]
-            if frame is not None and len(taken) < limit:
+            if frame and self._may_go(frame) and len(taken) < limit:
                 self._slots[index] = None
                 self._next = (index + 1) % len(self._slots)
                 taken.append(frame)
         return taken
+
+    def _may_go(self, frame: Frame) -> bool:
+        """Return whether a frame may be taken now."""
+        return True
 
     @property
     def closed(self) -> bool:

@@ -13,7 +13,7 @@ from trt_engine.pillars import PillarCounts
 
 @dataclass(frozen=True)
 class CloudCounts:
-    """The counters of a `LidarDetector` at one moment.
+    """The counters of a `CloudDetector` at one moment.
 
     Attributes:
         clouds: Clouds that were looked at.

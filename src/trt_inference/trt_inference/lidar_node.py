@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
+from functools import partial
 import sys
 from typing import Any
 
@@ -22,20 +23,21 @@ from trt_engine.conversions import fill
 from trt_engine.stop_signals import StopSignals
 from trt_inference import conversions
 from trt_inference.boxes3d import Boxes3d
+from trt_inference.configured import Ready
 from trt_inference.detector_config import Stream
 from trt_inference.detector_node import DetectorNode
+from trt_inference.engines import open_encoder
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
 from trt_inference.lidar_config import LidarConfig
 from trt_inference.lidar_health import CloudCounts
 from trt_inference.lidar_health import points_health
 from trt_inference.lidar_loading import LoadedLidar
-from trt_inference.lidar_pipeline import LidarDetector
+from trt_inference.lidar_pipeline import CloudDetector
 from trt_inference.lidar_pipeline import PlacedCloud
 from trt_inference.point_view import PointView
 from trt_inference.point_view import view_points
 from trt_inference.process_node import run
-from trt_inference.ready import Ready
 from trt_inference.topics_node import NEWEST
 from trt_inference.topics_node import RESULTS
 from trt_inference.topics_node import Topics
@@ -81,7 +83,16 @@ class LidarNode(DetectorNode[LidarConfig]):
 
     def _prepare(self, card: Card, backend: Backend) -> Ready:
         config = self._config
-        return LoadedLidar(card, backend, config.options(), threads=config.threads)
+        return LoadedLidar(
+            card,
+            backend,
+            config.options(),
+            pipeline=config.pipeline,
+            mapped=config.mapped,
+            spin=config.spin_wait,
+            threads=config.threads,
+            open_encoder=partial(open_encoder, config, card),
+        )
 
     def _make_topics(self, stream: Stream) -> Topics:
         return _LidarTopics(self, stream)
@@ -93,7 +104,7 @@ class LidarNode(DetectorNode[LidarConfig]):
         return PointCloud2, LatestFrames(len(self._streams)), self._open
 
     @property
-    def _detector(self) -> LidarDetector:
+    def _detector(self) -> CloudDetector:
         network = self._network
         assert isinstance(network, LoadedLidar)
         return network.detector

@@ -7,7 +7,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
-from typing import TypeVar
 
 import numpy as np
 
@@ -16,15 +15,12 @@ from trt_engine.backend import Backend
 from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
-from trt_engine.cuda.kernel import Kernels
-from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.nvjpeg import JpegDecoder
-from trt_engine.errors import BackendError
 from trt_engine.errors import BackendUnavailableError
-from trt_engine.errors import ConfigError
-from trt_engine.errors import StoreError
 from trt_inference.detections import Detections
 from trt_inference.gpu_pipeline import GpuDetector
+from trt_inference.loaded import LoadedNetwork
+from trt_inference.loaded import open_resources
 from trt_inference.pipeline import Detector
 from trt_inference.pipeline import Picture
 from trt_inference.worker import DetectorLike
@@ -45,9 +41,6 @@ class CameraDetector(DetectorLike[Picture, Detections], Protocol):
         """Return what is in one image."""
 
 
-_Detector = TypeVar('_Detector', bound=CameraDetector)
-
-
 @dataclass(frozen=True)
 class GpuOptions:
     """How frames get through the GPU.
@@ -66,14 +59,10 @@ class GpuOptions:
     jpeg: str = 'opencv'
 
 
-class Loaded:
-    """A network that is ready to look at images.
+class Loaded(LoadedNetwork[CameraDetector]):
+    """A network that is ready to look at images."""
 
-    Attributes:
-        detector: What does so.
-        pipeline: gpu or cpu, where images are prepared and outputs decoded.
-        remark: What the user should know of that, once; '' for nothing.
-    """
+    on_cpu = 'images are prepared and outputs decoded on the CPU'
 
     def __init__(
         self,
@@ -83,10 +72,7 @@ class Loaded:
         pipeline: str = 'auto',
         options: GpuOptions = GpuOptions(),  # it cannot change
     ) -> None:
-        """Load, and look at a black picture.
-
-        The first run allocates; it also shows now rather than at the first frame whether the
-        network's outputs are what the card's head promises.
+        """Load, and look at a black picture; see `LoadedNetwork`.
 
         Args:
             card: The model card.
@@ -97,70 +83,35 @@ class Loaded:
         Raises:
             PerceptionError: Of the many kinds that making and calling a detector have.
         """
-        self.pipeline = 'cpu'
-        self.remark = ''
-        self._closing = ExitStack()
-        self._closing.callback(backend.close)
-        try:
-            detector = None
-            if pipeline != 'cpu' and isinstance(backend, TensorRtBackend):
-                detector = self._on_gpu(card, backend, options, required=pipeline == 'gpu')
-            elif pipeline == 'gpu':
-                raise ConfigError(
-                    f'pipeline is gpu, and {backend.name} runs the network; wanted backend: '
-                    'tensorrt, or pipeline: auto'
-                )
-            self.detector: CameraDetector = detector or _tried(Detector(card, backend))
-        except BaseException:
-            self._closing.close()
-            raise
+        self._card = card
+        self._options = options
+        super().__init__(backend, pipeline, required=options.jpeg == 'nvjpeg')
 
-    def __str__(self) -> str:
-        what = self.pipeline
-        if self.detector.takes_jpeg:
-            what += ', JPEG by nvJPEG'
-        if copies := getattr(self.detector, 'copies_left_out', 0):
-            what += f', {copies} copies left out'
-        return f'{what}: {self.remark}' if self.remark else what
+    def _details(self) -> str:
+        return ', JPEG by nvJPEG' if self.detector.takes_jpeg else ''
 
-    def close(self) -> None:
-        """Free everything; a second call does nothing."""
-        self._closing.close()
+    def _open_gpu(
+        self, backend: TensorRtBackend, closing: ExitStack
+    ) -> tuple[CameraDetector, str]:  # fmt: skip
+        options = self._options
+        kernels, pool = open_resources(options.mapped, closing)
+        detector = GpuDetector(
+            self._card,
+            backend,
+            kernels=kernels,
+            pool=pool,
+            spin=options.spin,
+            batch=options.batch,
+            jpegs=_open_jpegs(options, closing),
+        )
+        closing.callback(detector.close)
+        _try(detector)
+        return detector, detector.no_graph
 
-    def _on_gpu(
-        self, card: Card, backend: TensorRtBackend, options: GpuOptions, *, required: bool
-    ) -> CameraDetector | None:
-        with ExitStack() as attempt:
-            try:
-                detector = _tried(_open_gpu(card, backend, options, attempt))
-            except (BackendError, StoreError) as exc:
-                if required or options.jpeg == 'nvjpeg':
-                    raise
-                self.remark = f'images are prepared and outputs decoded on the CPU: {exc}'
-                return None
-            self.pipeline, self.remark = 'gpu', detector.no_graph
-            self._closing.push(attempt.pop_all())
-            return detector
-
-
-def _open_gpu(
-    card: Card, backend: TensorRtBackend, options: GpuOptions, closing: ExitStack
-) -> GpuDetector:
-    kernels = Kernels()
-    closing.callback(kernels.close)
-    pool = Pool(mapped=options.mapped)
-    closing.callback(pool.close)
-    detector = GpuDetector(
-        card,
-        backend,
-        kernels=kernels,
-        pool=pool,
-        spin=options.spin,
-        batch=options.batch,
-        jpegs=_open_jpegs(options, closing),
-    )
-    closing.callback(detector.close)
-    return detector
+    def _open_cpu(self, backend: Backend) -> CameraDetector:
+        detector = Detector(self._card, backend)
+        _try(detector)
+        return detector
 
 
 def _open_jpegs(options: GpuOptions, closing: ExitStack) -> list[JpegDecoder]:
@@ -176,7 +127,6 @@ def _open_jpegs(options: GpuOptions, closing: ExitStack) -> list[JpegDecoder]:
     return decoders
 
 
-def _tried(detector: _Detector) -> _Detector:
+def _try(detector: CameraDetector) -> None:
     image = detector.card.image
     detector(np.zeros((image.height, image.width, 3), np.uint8), 'bgr8')
-    return detector

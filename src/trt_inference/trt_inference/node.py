@@ -32,6 +32,7 @@ from trt_inference.camera_budget import engine_budget
 from trt_inference.camera_frames import camera_frames
 from trt_inference.camera_memory import budget_health
 from trt_inference.config import InferenceConfig
+from trt_inference.configured import Ready
 from trt_inference.detections import Detections
 from trt_inference.detector_config import Stream
 from trt_inference.detector_node import DetectorNode
@@ -45,15 +46,12 @@ from trt_inference.loading import Loaded
 from trt_inference.overlay import draw
 from trt_inference.pipeline import Picture
 from trt_inference.process_node import run
-from trt_inference.ready import Ready
 from trt_inference.topics_node import NEWEST
 from trt_inference.topics_node import RESULTS
 from trt_inference.topics_node import Topics
 from trt_inference.worker import Open
 from trt_inference.worker import Result
 from trt_inference.worker import Worker
-
-_MAPPED = {'auto': None, 'mapped': True, 'copied': False}
 
 
 class _CameraTopics(Topics):
@@ -90,7 +88,7 @@ class InferenceNode(DetectorNode[InferenceConfig]):
     def _prepare(self, card: Card, backend: Backend) -> Ready:
         config = self._config
         options = GpuOptions(
-            mapped=_MAPPED[config.frame_memory],
+            mapped=config.mapped,
             spin=config.spin_wait,
             batch=len(self._streams),
             jpeg=config.jpeg_decoder if config.transport == 'compressed' else 'opencv',

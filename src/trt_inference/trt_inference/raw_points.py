@@ -25,7 +25,8 @@ def raw_points(
 
     Returns:
         None where `PointReader` must be asked: the cloud is empty, a number is no little-endian
-        float32, or a field is missing for which the card has no value.
+        float32, the columns do not lie in records of one message, or a field is missing for which
+        the card has no value.
     """
     columns: list[Array | None] = [view.columns.get(axis) for axis in 'xyz']
     if len(view) == 0 or any(column is None for column in columns):
@@ -44,6 +45,8 @@ def raw_points(
         constants.append(constant)
     present = [column for column in columns if column is not None]
     if any(column.dtype != np.dtype('<f4') for column in present):
+        return None
+    if any(column.strides != (present[0].strides[0], view.point_step) for column in present):
         return None
 
     # records begin with the first number that is needed: what is before it stays where it is

@@ -15,6 +15,8 @@ from rclpy.time import Time
 from trt_engine.backend import Array
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PointsError
+from trt_inference.rigid import is_turn
+from trt_inference.rigid import transform
 
 
 class Transforms:
@@ -23,18 +25,26 @@ class Transforms:
     Args:
         node: Whose executor takes the messages in; not the thread that asks for matrices.
         timeout_ms: Longest wait for a transform that has not come yet.
+        why: What of the configuration needs TF.
+        instead: What to configure for doing without.
 
     Raises:
         ConfigError: tf2_ros is not installed.
     """
 
-    def __init__(self, node: Node, timeout_ms: float) -> None:
+    def __init__(
+        self,
+        node: Node,
+        timeout_ms: float,
+        why: str = 'target_frame or fixed_frame is set',
+        instead: str = 'set neither',
+    ) -> None:
         try:
             self._tf: Any = import_module('tf2_ros')
         except ImportError as exc:
             raise ConfigError(
-                f'target_frame or fixed_frame is set, and tf2_ros cannot be imported ({exc}); '
-                'install it (apt install ros-$ROS_DISTRO-tf2-ros-py), or set neither'
+                f'{why}, and tf2_ros cannot be imported ({exc}); '
+                f'install it (apt install ros-$ROS_DISTRO-tf2-ros-py), or {instead}'
             ) from exc
         self._timeout = Duration(nanoseconds=round(timeout_ms * 1e6))
         self._buffer: Any = self._tf.Buffer()
@@ -67,30 +77,16 @@ class Transforms:
         self._listener.unregister()
 
 
-def as_matrix(transform: Any) -> Array:
+def as_matrix(message: Any) -> Array:
     """Return a geometry_msgs/Transform as 4x4 float64.
 
     Raises:
         PointsError: Its quaternion has no length.
     """
-    turn, shift = transform.rotation, transform.translation
-    x, y, z, w = quaternion = np.array([turn.x, turn.y, turn.z, turn.w], np.float64)
-    length = float(quaternion @ quaternion)
-    if not 0.5 < length < 2.0:
+    turn, shift = message.rotation, message.translation
+    quaternion = np.array([turn.x, turn.y, turn.z, turn.w], np.float64)
+    if not is_turn(quaternion):
         raise PointsError(
             f'TF has a transform with the quaternion {quaternion.tolist()}; wanted a length of 1'
         )
-    matrix = np.eye(4)
-    matrix[:3, :3] -= (
-        2
-        / length
-        * np.array(
-            [
-                [y * y + z * z, w * z - x * y, -w * y - x * z],
-                [-w * z - x * y, x * x + z * z, w * x - y * z],
-                [w * y - x * z, -w * x - y * z, x * x + y * y],
-            ]
-        )
-    )
-    matrix[:3, 3] = shift.x, shift.y, shift.z
-    return matrix
+    return transform(np.array([shift.x, shift.y, shift.z]), quaternion)

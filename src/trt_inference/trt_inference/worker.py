@@ -54,7 +54,7 @@ Open = Callable[[Frame], tuple[Stamped, Callable[[], Taken]]]
 
 
 class DetectorLike(Protocol[_Taken_contra, _Seen_co]):
-    """What the worker needs of `pipeline.Detector` and `lidar_pipeline.LidarDetector`."""
+    """What the worker needs of `pipeline.Detector` and `lidar_pipeline.CloudDetector`."""
 
     @property
     def batch(self) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+import re
 from typing import Any
 
 from trt_engine.cuda.nvrtc import compile_kernels
@@ -17,6 +18,8 @@ from trt_engine.cuda.runtime import Stream
 SOURCES = Path(__file__).with_name('kernels')
 
 Size = tuple[int, int, int]
+
+_INCLUDED = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 
 class Kernel:
@@ -40,6 +43,11 @@ class Kernel:
         arguments = (ctypes.c_void_p * 1)(ctypes.addressof(given))
         where = ctypes.addressof(arguments)
         call('cuLaunchKernel', self._function, *grid, *block, 0, stream.handle, where, 0)
+
+
+def read_source(file: Path) -> str:
+    """Return the text of a kernel's file, in place of what it includes of ours that text."""
+    return _INCLUDED.sub(lambda found: (file.parent / found[1]).read_text(), file.read_text())
 
 
 class Kernels:
@@ -71,7 +79,7 @@ class Kernels:
         key = (file.name, *options)
         if key not in self._modules:
             cubin = compile_kernels(
-                file.read_text(),
+                read_source(file),
                 name=file.name,
                 capability=self._capability,
                 cache=self._cache,

@@ -84,6 +84,7 @@ class _Cloud(ctypes.Structure):
         ('max_voxels', ctypes.c_int),
         ('channels', ctypes.c_int),
         ('half', ctypes.c_int),
+        ('measured', ctypes.c_int),
     )
 
 
@@ -160,6 +161,7 @@ class PillarPlan:
             max_voxels=spec.max_voxels,
             channels=target.channels,
             half=target.dtype == 'float16',
+            measured=layout.measured,
         )
         points = (-(-capacity // _THREADS), _THREADS)
         work = [
@@ -233,7 +235,8 @@ class PillarPlan:
         """Return where the points went, once the stream is synchronised.
 
         Beside them the number of points that were no measurement, which the counts leave out: a
-        number was NaN or infinite, or they lay at the origin.
+        number was NaN or infinite, or they lay at the origin; none where the layout says that such
+        points were left out before.
         """
         status = self._status
         points = int(self._count[0]) - status.dropped

@@ -34,71 +34,13 @@ struct Detections {
     int class_agnostic;
 };
 
-// The key that MOST keys reach, found eight bits at a time from the top.
-static __device__ unsigned long long pivot(const unsigned long long* keys, unsigned int count)
-{
-    __shared__ unsigned int histogram[256];
-    __shared__ unsigned long long known;
-    __shared__ unsigned int wanted;
-    if (threadIdx.x == 0) {
-        known = 0;
-        wanted = MOST;
-    }
-    for (int shift = 56; shift >= 0; shift -= 8) {
-        if (threadIdx.x < 256) histogram[threadIdx.x] = 0;
-        __syncthreads();
-        const unsigned long long above = shift == 56 ? 0 : known >> (shift + 8);
-        for (unsigned int i = threadIdx.x; i < count; i += blockDim.x) {
-            if (shift == 56 || keys[i] >> (shift + 8) == above) {
-                atomicAdd(&histogram[keys[i] >> shift & 255], 1u);
-            }
-        }
-        __syncthreads();
-        if (threadIdx.x == 0) {
-            int digit = 255;
-            while (histogram[digit] < wanted) wanted -= histogram[digit--];
-            known |= (unsigned long long)digit << shift;
-        }
-        __syncthreads();
-    }
-    return known;
-}
+#include "strongest.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS) strongest(const Detections d)
 {
     __shared__ unsigned long long ranked[MOST];
-    __shared__ unsigned int taken;
-    const unsigned int found = d.status->found;
-    const unsigned int kept = found < MOST ? found : MOST;
-    const unsigned long long least = found > MOST ? pivot(d.keys, found) : 0;
-    unsigned int places = 1;
-    while (places < kept) places *= 2;
-
-    for (unsigned int i = threadIdx.x; i < places; i += THREADS) ranked[i] = 0;
-    if (threadIdx.x == 0) taken = 0;
+    const unsigned int kept = rank(d.keys, d.status->found, MOST, ranked);
     if (threadIdx.x < WORDS) d.gone[threadIdx.x] = 0;
-    __syncthreads();
-    for (unsigned int i = threadIdx.x; i < found; i += THREADS) {
-        if (d.keys[i] >= least) ranked[atomicAdd(&taken, 1u)] = d.keys[i];
-    }
-    __syncthreads();
-
-    // bitonic sort, the largest first
-    for (unsigned int size = 2; size <= places; size *= 2) {
-        for (unsigned int distance = size / 2; distance > 0; distance /= 2) {
-            for (unsigned int i = threadIdx.x; i < places; i += THREADS) {
-                const unsigned int other = i ^ distance;
-                if (other < i) continue;
-                const bool rising = (i & size) != 0;
-                const unsigned long long mine = ranked[i], its = ranked[other];
-                if ((mine > its) == rising) {
-                    ranked[i] = its;
-                    ranked[other] = mine;
-                }
-            }
-            __syncthreads();
-        }
-    }
     if (threadIdx.x == 0) d.status->kept = kept;
     for (unsigned int i = threadIdx.x; i < kept; i += THREADS) d.ranked[i] = ranked[i];
 }

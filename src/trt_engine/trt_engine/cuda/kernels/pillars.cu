@@ -77,6 +77,7 @@ struct Cloud {
     int max_voxels;
     int channels;
     int half;                       // whether the grid is of half precision
+    int measured;                   // whether what is no measurement was left out before
 };
 
 static __device__ bool finite(float value)
@@ -164,7 +165,7 @@ extern "C" __global__ void locate(const Cloud c)
         float point[NUMBERS];
         read(c, index, point);
         unsigned int cell = NOWHERE;
-        if (measured(point)) cell = find_cell(c, point);
+        if (c.measured || measured(point)) cell = find_cell(c, point);
         else atomicAdd(&dropped, 1u);
         c.cell_of[index] = cell;
         if (cell != NOWHERE) atomicAdd(&c.table[cell], 1u);

@@ -1,6 +1,6 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A network that is ready to look at frames, as a node of any sensor needs it."""
+"""What `configure` makes of a network, whichever its sensor: all that an active node needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Detects(DetectorLike[Any, Any], Protocol):
 
 
 class Ready(Protocol):
-    """A network that is ready: `loading.Loaded`, `lidar_loading.LoadedLidar`."""
+    """A `loaded.LoadedNetwork`, whichever its detector."""
 
     @property
     def detector(self) -> Detects:
