@@ -23,13 +23,9 @@ from trt_engine.conversions import fill
 from trt_engine.stop_signals import StopSignals
 from trt_inference import conversions
 from trt_inference.boxes3d import Boxes3d
+from trt_inference.configured import Ready
 from trt_inference.detector_config import Stream
 from trt_inference.detector_node import DetectorNode
-from trt_inference.detector_node import NEWEST
-from trt_inference.detector_node import Ready
-from trt_inference.detector_node import RESULTS
-from trt_inference.detector_node import run
-from trt_inference.detector_node import Topics
 from trt_inference.engines import open_encoder
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
@@ -41,6 +37,10 @@ from trt_inference.lidar_pipeline import CloudDetector
 from trt_inference.lidar_pipeline import PlacedCloud
 from trt_inference.point_view import PointView
 from trt_inference.point_view import view_points
+from trt_inference.process_node import run
+from trt_inference.topics_node import NEWEST
+from trt_inference.topics_node import RESULTS
+from trt_inference.topics_node import Topics
 from trt_inference.transforms_node import Transforms
 from trt_inference.worker import Open
 from trt_inference.worker import Result

@@ -32,14 +32,10 @@ from trt_inference.camera_budget import engine_budget
 from trt_inference.camera_frames import camera_frames
 from trt_inference.camera_memory import budget_health
 from trt_inference.config import InferenceConfig
+from trt_inference.configured import Ready
 from trt_inference.detections import Detections
 from trt_inference.detector_config import Stream
 from trt_inference.detector_node import DetectorNode
-from trt_inference.detector_node import NEWEST
-from trt_inference.detector_node import Ready
-from trt_inference.detector_node import RESULTS
-from trt_inference.detector_node import run
-from trt_inference.detector_node import Topics
 from trt_inference.gpu_pipeline import GpuDetector
 from trt_inference.image_view import CompressedView
 from trt_inference.image_view import ImageView
@@ -49,8 +45,13 @@ from trt_inference.loading import GpuOptions
 from trt_inference.loading import Loaded
 from trt_inference.overlay import draw
 from trt_inference.pipeline import Picture
+from trt_inference.process_node import run
+from trt_inference.topics_node import NEWEST
+from trt_inference.topics_node import RESULTS
+from trt_inference.topics_node import Topics
 from trt_inference.worker import Open
 from trt_inference.worker import Result
+from trt_inference.worker import Worker
 
 
 class _CameraTopics(Topics):
@@ -140,10 +141,9 @@ class InferenceNode(DetectorNode[InferenceConfig]):
         assert self._memory is not None
         return fill(status, budget_health(self._memory.budget))
 
-    def _tell_worker(self) -> None:
-        super()._tell_worker()
-        if self._worker is not None:
-            self._worker.max_batch_wait_ms = self._config.max_batch_wait_ms
+    def _tell(self, worker: Worker[Any, Any]) -> None:
+        super()._tell(worker)
+        worker.max_batch_wait_ms = self._config.max_batch_wait_ms
 
     def _publish_seen(
         self, topics: _CameraTopics, header: Header, result: Result[Picture, Detections]
