@@ -11,7 +11,7 @@ from trt_inference.birds_eye import draw
 from trt_inference.birds_eye import places
 from trt_inference.boxes3d import Boxes3d
 from trt_inference.cdr import serialize_points
-from trt_inference.overlay import class_color
+from trt_inference.colors import class_color
 from trt_inference.point_view import view_points
 
 NOTHING = np.zeros((0, 3), np.float32)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from trt_engine.errors import ImageError
+from trt_inference.colors import class_color
 from trt_inference.detections import Detections
-from trt_inference.overlay import class_color
 from trt_inference.overlay import draw
 from trt_inference.pipeline import JPEG
 

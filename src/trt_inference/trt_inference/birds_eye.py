@@ -11,7 +11,7 @@ import numpy as np
 
 from trt_engine.backend import Array
 from trt_inference.boxes3d import Boxes3d
-from trt_inference.overlay import class_color
+from trt_inference.colors import class_color
 from trt_inference.point_view import PointView
 
 REACH_M = 45.0

@@ -31,6 +31,11 @@ class DecodedFrame(Frame):
     outcome: tuple[CompressedView, Array] | Exception
     decode_ms: float
 
+    @property
+    def prepared_ms(self) -> float:
+        """Return `decode_ms`."""
+        return self.decode_ms
+
     def open(self) -> tuple[CompressedView, Array]:
         """Return the message and its pixels.
 

@@ -17,8 +17,12 @@ from trt_engine.card import Thresholds
 from trt_engine.errors import ConfigError
 from trt_engine.parameters import setting
 from trt_engine.parameters import validate
-from trt_inference.pipeline import PIPELINES
 
+PIPELINES = (
+    'auto',
+    'gpu',
+    'cpu',
+)  # where inputs are prepared and outputs decoded
 AS_THE_CARD_SAYS = -1.0
 _CORES = re.compile(r'(\d+)(?:-(\d+))?')
 _MOST_CORES = 4095

@@ -18,6 +18,11 @@ class Frame:
     serialized: bytes
     arrived_s: float
 
+    @property
+    def prepared_ms(self) -> float:
+        """Return what was spent on it before anyone took it."""
+        return 0.0
+
 
 class LatestFrames:
     """One slot for each camera, filled by the executor thread, emptied by the worker thread.

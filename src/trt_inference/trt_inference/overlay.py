@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import colorsys
 from dataclasses import dataclass
-from functools import cache
 
 import cv2
 import numpy as np
@@ -16,15 +14,14 @@ import numpy as np
 from trt_engine.backend import Array
 from trt_engine.picture import decode_picture
 from trt_engine.preprocess import to_bgr
+from trt_inference.colors import class_color
+from trt_inference.colors import Color
 from trt_inference.detections import Detections
 from trt_inference.pipeline import JPEG
 
-Color = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_GOLDEN_RATIO = 0.618034
-_TONES = ((0.75, 0.95), (0.55, 1.0), (0.85, 0.75))  # saturation, value
 _BLACK: Color = (0, 0, 0)
 _WHITE: Color = (255, 255, 255)
 
@@ -82,15 +79,6 @@ def draw(pixels: Array, encoding: str, detections: Detections, classes: Sequence
     for _, bar, text, label in drawn:
         _write(picture, text, bar, class_color(label), pen)
     return picture
-
-
-@cache
-def class_color(label: int) -> Color:
-    """Return the colour of a class, blue first; near numbers get colours far apart."""
-    saturation, value = _TONES[label % len(_TONES)]
-    hue = (0.02 + label * _GOLDEN_RATIO) % 1
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-    return round(blue * 255), round(green * 255), round(red * 255)
 
 
 def _places(box: Box, text: str, pen: _Pen, picture: Array) -> Iterator[Box]:

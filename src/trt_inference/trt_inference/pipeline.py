@@ -19,8 +19,6 @@ from trt_engine.preprocess import Preprocessor
 from trt_inference.decoders import open_decoder
 from trt_inference.detections import Detections
 
-PIPELINES = ('auto', 'gpu', 'cpu')  # where pictures are prepared and outputs decoded
-
 # Pixels and their encoding; or a whole file, (N,) uint8, and JPEG, for who takes that.
 Picture = tuple[Array, str]
 JPEG = 'jpeg'

@@ -19,7 +19,6 @@ from typing import TypeVar
 from trt_engine.errors import PerceptionError
 from trt_engine.timing import LatencyWindow
 from trt_engine.timing import Rate
-from trt_inference.decode_pool import DecodedFrame
 from trt_inference.detector_config import Stream
 from trt_inference.latest import Frame
 from trt_inference.latest import LatestFrames
@@ -234,8 +233,7 @@ class Worker(Generic[Taken, Seen]):
             self._fail(frame, exc)
             return None
         read_ms = (self._clock() - begun) * 1e3
-        if isinstance(frame, DecodedFrame):
-            read_ms += frame.decode_ms
+        read_ms += frame.prepared_ms
         return _Read(frame, view, taken, age_ms, read_ms)
 
     def _begin(self, frames: Sequence[_Read[Taken]]) -> None:

@@ -33,11 +33,11 @@ from trt_engine.errors import PerceptionError
 from trt_engine.model_file import resolve_model
 from trt_engine.picture import decode_picture
 from trt_inference.detections import Detections
+from trt_inference.detector_config import PIPELINES
 from trt_inference.engines import find_engine
 from trt_inference.engines import open_engine
 from trt_inference.loading import CameraDetector
 from trt_inference.loading import Loaded
-from trt_inference.pipeline import PIPELINES
 from trt_validation.coco import Classes
 from trt_validation.coco import Dataset
 from trt_validation.coco import Precision

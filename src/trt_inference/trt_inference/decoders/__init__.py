@@ -20,8 +20,8 @@ from trt_engine.card import Thresholds
 from trt_engine.cuda.detections import Readout
 from trt_engine.fields import allowed_names
 from trt_engine.preprocess import Geometry
-from trt_inference.decoders.head import head_key
 from trt_inference.detections import Detections
+from trt_inference.head import head_key
 
 HEADS: Mapping[str, str] = {
     'detr': 'DetrDecoder',

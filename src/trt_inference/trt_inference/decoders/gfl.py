@@ -19,12 +19,12 @@ from trt_engine.preprocess import Geometry
 from trt_inference.decoders.head import finish
 from trt_inference.decoders.head import grid
 from trt_inference.decoders.head import labelled
-from trt_inference.decoders.head import read_options
-from trt_inference.decoders.head import read_outputs
 from trt_inference.decoders.head import read_strides
 from trt_inference.decoders.head import strongest
-from trt_inference.decoders.head import take
 from trt_inference.detections import Detections
+from trt_inference.head import read_options
+from trt_inference.head import read_outputs
+from trt_inference.head import take
 
 
 @dataclass(frozen=True)

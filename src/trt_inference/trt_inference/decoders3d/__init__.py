@@ -20,7 +20,7 @@ from trt_engine.cuda.readouts3d import Readout3d
 from trt_engine.fields import allowed_names
 from trt_engine.lidar_card import PointsInput
 from trt_inference.boxes3d import Boxes3d
-from trt_inference.decoders.head import head_key
+from trt_inference.head import head_key
 
 HEADS: Mapping[str, str] = {
     'centerpoint': 'CenterPointDecoder',

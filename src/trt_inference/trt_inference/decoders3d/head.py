@@ -15,8 +15,8 @@ from trt_engine.cuda.readouts3d import logit
 from trt_engine.lidar_card import PointsInput
 from trt_inference.boxes3d import Boxes3d
 from trt_inference.boxes3d import wrapped
-from trt_inference.decoders.head import head_key
-from trt_inference.decoders.head import reaching
+from trt_inference.head import head_key
+from trt_inference.head import reaching
 from trt_inference.nms3d import circle_nms
 from trt_inference.nms3d import rotated_nms
 

@@ -20,14 +20,14 @@ from trt_engine.cuda.readouts3d import CellGrid
 from trt_engine.fields import Allow
 from trt_engine.lidar_card import PointsInput
 from trt_inference.boxes3d import Boxes3d
-from trt_inference.decoders.head import head_key
-from trt_inference.decoders.head import read_options
-from trt_inference.decoders.head import read_outputs
-from trt_inference.decoders.head import take
 from trt_inference.decoders3d.head import assembled
 from trt_inference.decoders3d.head import finish
 from trt_inference.decoders3d.head import read_cells
 from trt_inference.decoders3d.head import scored
+from trt_inference.head import head_key
+from trt_inference.head import read_options
+from trt_inference.head import read_outputs
+from trt_inference.head import take
 
 # Where the halves of the circle meet that the two direction bins stand for.
 _DIRECTION_SEAM = 0.78539
