@@ -136,9 +136,9 @@ def run(arguments: argparse.Namespace, told_to_stop: Callable[[], bool]) -> int:
 
 def topic_arguments(source: str) -> dict[str, str]:
     """Return the launch arguments that make the inference node listen to what will be played."""
-    from trt_inference.sources import CLOUD_TYPE
-    from trt_inference.sources import IMAGE_TYPES
-    from trt_inference.sources import open_source
+    from trt_inference.replay.sources import CLOUD_TYPE
+    from trt_inference.replay.sources import IMAGE_TYPES
+    from trt_inference.replay.sources import open_source
 
     words: dict[str, str] = {}
     # What it leaves out, the replay says in its log.

@@ -34,7 +34,7 @@ from trt_engine.card import load_card
 from trt_engine.card import with_overrides
 from trt_engine.errors import PerceptionError
 from trt_engine.store import Store
-from trt_inference.pipeline import Detector
+from trt_inference.camera.pipeline import Detector
 from trt_validation.accuracy import measure
 from trt_validation.accuracy import SCORE
 from trt_validation.coco import Dataset

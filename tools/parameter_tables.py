@@ -11,11 +11,11 @@ import re
 from jetson_monitor.config import MonitorConfig
 from trt_builder.config import BuilderConfig
 from trt_engine.parameters import settings
-from trt_inference.config import InferenceConfig
-from trt_inference.fusion_config import FusionConfig
-from trt_inference.lidar_config import LidarConfig
-from trt_inference.replay_config import ReplayConfig
-from trt_inference.watch_config import WatchConfig
+from trt_inference.camera.config import InferenceConfig
+from trt_inference.fusion.config import FusionConfig
+from trt_inference.lidar.config import LidarConfig
+from trt_inference.replay.config import ReplayConfig
+from trt_inference.watch.config import WatchConfig
 
 README = Path(__file__).resolve().parents[1] / 'README.md'
 NODES: dict[str, type] = {

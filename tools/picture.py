@@ -17,8 +17,8 @@ from trt_engine.backend import Array
 from trt_engine.backends import open_backend
 from trt_engine.card import load_card
 from trt_engine.model_file import resolve_model
-from trt_inference.overlay import draw
-from trt_inference.pipeline import Detector
+from trt_inference.camera.overlay import draw
+from trt_inference.camera.pipeline import Detector
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 FRAME = 25

@@ -13,7 +13,7 @@ from things import CLASSES
 
 from trt_engine.backends import open_backend
 from trt_engine.card import load_card
-from trt_inference.pipeline import Detector
+from trt_inference.camera.pipeline import Detector
 
 HELD_OUT_SEED = 2001  # neither the training set's nor the one that the card's numbers are from
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+import re
 import subprocess
 import sys
 
@@ -88,6 +89,27 @@ def test_packages_import_only_along_the_arrows(package):
             if words[:1] in (['from'], ['import']) and words[1].split('.')[0] in ours:
                 imported = words[1].split('.')[0]
                 assert imported in ARROWS[package] | {package}, f'{path}: {line}'
+
+
+ROOMS = {  # of trt_inference: what each may import besides itself and the modules beside them
+    'camera': {'detector'},
+    'detector': set(),
+    'fusion': {'detector'},
+    'lidar': {'detector'},
+    'replay': set(),
+    'watch': {'camera', 'lidar'},
+}
+
+
+@pytest.mark.parametrize('room', sorted(ROOMS))
+def test_nodes_know_of_each_other_only_what_they_share(room):
+    folder = SOURCES / 'trt_inference' / 'trt_inference'
+    assert {path.name for path in folder.iterdir() if (path / '__init__.py').exists()} == set(ROOMS)
+    for path in sorted((folder / room).rglob('*.py')):
+        for line in path.read_text().splitlines():
+            found = re.match(r'\s*(?:from|import) trt_inference\.(\w+)', line)
+            if found and found[1] in ROOMS:
+                assert found[1] in ROOMS[room] | {room}, f'{path}: {line}'
 
 
 def test_only_their_own_rooms_import_the_heavy_libraries():

@@ -61,23 +61,24 @@ def test_every_file_names_its_owner_and_licence():
 
 
 @pytest.mark.parametrize(
-    ('package', 'name'),
+    ('room', 'name'),
     [
         ('jetson_monitor', 'MonitorConfig'),
         ('trt_builder', 'BuilderConfig'),
-        ('trt_inference', 'InferenceConfig'),
+        ('trt_inference.camera', 'InferenceConfig'),
     ],
 )
-def test_parameters_file_lists_exactly_the_fields_with_their_defaults(package, name):
-    config = getattr(importlib.import_module(f'{package}.config'), name)
+def test_parameters_file_lists_exactly_the_fields_with_their_defaults(room, name):
+    config = getattr(importlib.import_module(f'{room}.config'), name)
+    package = room.partition('.')[0]
     text = (REPOSITORY / 'config' / f'{package}.yaml').read_text()
     listed = yaml.safe_load(text)['/**']['ros__parameters']
     assert listed == as_in_yaml(config)
 
 
 def test_parameters_file_lists_what_the_lidar_node_has_beside_the_shared_ones():
-    config = importlib.import_module('trt_inference.lidar_config').LidarConfig
-    shared = importlib.import_module('trt_inference.detector_config').DetectorConfig
+    config = importlib.import_module('trt_inference.lidar.config').LidarConfig
+    shared = importlib.import_module('trt_inference.detector.config').DetectorConfig
     text = (REPOSITORY / 'config' / 'trt_inference.yaml').read_text()
     listed = yaml.safe_load(text)['/**/lidar_inference']['ros__parameters']
     common = as_in_yaml(shared)
@@ -89,7 +90,7 @@ def test_parameters_file_lists_what_the_lidar_node_has_beside_the_shared_ones():
 
 
 def test_parameters_file_lists_those_of_fusion():
-    config = importlib.import_module('trt_inference.fusion_config').FusionConfig
+    config = importlib.import_module('trt_inference.fusion.config').FusionConfig
     text = (REPOSITORY / 'config' / 'trt_inference.yaml').read_text()
     assert yaml.safe_load(text)['/**/fusion']['ros__parameters'] == as_in_yaml(config)
 

@@ -18,9 +18,9 @@ from trt_engine.card import Head
 from trt_engine.card import load_card
 from trt_engine.card import parse_card
 from trt_engine.preprocess import Preprocessor
-import trt_inference.decoders
-from trt_inference.decoders import yolo
-import trt_inference.plan
+import trt_inference.camera.decoders
+from trt_inference.camera.decoders import yolo
+import trt_inference.camera.plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / 'README.md').read_text()
@@ -51,7 +51,7 @@ def test_the_card_in_the_readme_is_a_card(tmp_path):
 
 
 def test_the_head_in_the_readme_decodes():
-    names = {name: getattr(trt_inference.decoders, name) for name in ('Geometry', 'Array')}
+    names = {name: getattr(trt_inference.camera.decoders, name) for name in ('Geometry', 'Array')}
     names |= {name: getattr(yolo, name) for name in dir(yolo) if not name.startswith('__')}
     exec(code_blocks('python')[0], names)
     head = Head('efficient_nms', {'boxes': ('b',), 'scores': ('s',), 'classes': ('c',)}, {})
@@ -75,7 +75,7 @@ def test_the_plan_in_the_readme_is_what_the_command_prints(tmp_path, capsys):
     )
     assert not others
 
-    status = trt_inference.plan.main([*shlex.split(command), '--store', str(tmp_path)])
+    status = trt_inference.camera.plan.main([*shlex.split(command), '--store', str(tmp_path)])
 
     assert (status, capsys.readouterr().out) == (0, printed)
 

@@ -23,7 +23,7 @@ from trt_engine.pillars import BirdsEye
 from trt_engine.pillars import PaddedPillars
 from trt_engine.pillars import Pillarizer
 from trt_engine.pillars import PillarNet
-from trt_inference.decoders3d import open_decoder3d
+from trt_inference.lidar.decoders3d import open_decoder3d
 
 pytestmark = pytest.mark.slow  # seconds altogether
 

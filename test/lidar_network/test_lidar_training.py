@@ -31,13 +31,13 @@ from trt_engine.pillars import PillarCounts
 from trt_engine.pillars import Pillarizer
 from trt_engine.pillars import PillarNet
 from trt_engine.pillars import Pillars
-from trt_inference.boxes3d import wrapped
-from trt_inference.cloud_files import BIN_FIELDS
-from trt_inference.cloud_files import Cloud
-from trt_inference.clouds import CloudOptions
-from trt_inference.decoders3d import open_decoder3d
-from trt_inference.lidar_loading import LoadedLidar
-from trt_inference.nms3d import rotated_iou
+from trt_inference.lidar.boxes3d import wrapped
+from trt_inference.lidar.clouds import CloudOptions
+from trt_inference.lidar.decoders3d import open_decoder3d
+from trt_inference.lidar.loading import LoadedLidar
+from trt_inference.lidar.nms3d import rotated_iou
+from trt_inference.replay.cloud_files import BIN_FIELDS
+from trt_inference.replay.cloud_files import Cloud
 from trt_validation.lidar_accuracy import as_placed
 
 pytestmark = pytest.mark.slow  # seconds altogether

@@ -27,7 +27,7 @@ from tools.lidar_simulator.sweep import simulate
 from tools.lidar_simulator.things import CLUTTER
 from tools.lidar_simulator.things import KINDS
 from tools.lidar_simulator.things import LABELLED
-from trt_inference.nms3d import rotated_iou
+from trt_inference.lidar.nms3d import rotated_iou
 
 pytestmark = pytest.mark.slow  # seconds altogether
 

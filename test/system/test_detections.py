@@ -12,10 +12,10 @@ import pytest
 
 from trt_engine.backends import open_backend
 from trt_engine.card import load_card
-from trt_inference.detections import Detections
-from trt_inference.image_view import view_compressed_image
-from trt_inference.image_view import view_image
-from trt_inference.pipeline import Detector
+from trt_inference.camera.detections import Detections
+from trt_inference.camera.image_view import view_compressed_image
+from trt_inference.camera.image_view import view_image
+from trt_inference.camera.pipeline import Detector
 
 DETECTIONS = '/inference/detections'
 # yolox_nano_416.onnx on dog.jpg, ONNX Runtime on the CPU: ../shared/data/README.md names the scores

@@ -25,8 +25,8 @@ from trt_engine.manifest import Manifest
 from trt_engine.model_file import resolve_model
 from trt_engine.platform import read_platform
 from trt_engine.store import Store
+from trt_inference.camera.pipeline import Detector
 from trt_inference.cdr import serialize_image
-from trt_inference.pipeline import Detector
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ import trt_engine.backends
 trt_engine.backends.has_gpu = lambda: True
 if 'FREE_MIB' in os.environ:
     from trt_engine.memory_budget import Room
-    from trt_inference import camera_budget
+    from trt_inference.camera import budget as camera_budget
     camera_budget.room_here = lambda: Room('this test', int(os.environ['FREE_MIB']), None, 'it')
 from trt_inference.entry import inference
 sys.exit(inference())

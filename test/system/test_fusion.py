@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import pytest
 
 from trt_engine.errors import FusionError
-from trt_inference.camera_model import camera_model
+from trt_inference.fusion.camera_model import camera_model
 
 # the camera looks ahead from the very place of the lidar
 EXTRINSIC = '[0.0, 0.0, 0.0, 0.5, -0.5, 0.5, 0.5]'
@@ -213,7 +213,7 @@ def test_what_is_missing_or_broken_is_told_and_mended(start, fusion):
 def test_a_defect_ends_the_node_rather_than_leave_it_silent(monkeypatch, wait_until, capfd):
     import threading
 
-    from trt_inference import fusion_node
+    from trt_inference.fusion import node as fusion_node
 
     def broken(*args):
         raise RuntimeError('a defect')
@@ -300,8 +300,8 @@ def test_whatever_messages_hold_there_are_boxes_or_a_reason(info, seen, found):
     import numpy as np
 
     from trt_inference import conversions
-    from trt_inference.fusion import fuse
-    from trt_inference.fusion import Rules
+    from trt_inference.fusion.association import fuse
+    from trt_inference.fusion.association import Rules
 
     lidar = boxes(0, *found)
     try:

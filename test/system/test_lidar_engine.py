@@ -26,9 +26,9 @@ from trt_engine.manifest import Manifest
 from trt_engine.platform import read_platform
 from trt_engine.store import Store
 from trt_inference.cdr import serialize_points
-from trt_inference.lidar_pipeline import LidarDetector
-from trt_inference.lidar_pipeline import PlacedCloud
-from trt_inference.point_view import view_points
+from trt_inference.lidar.pipeline import LidarDetector
+from trt_inference.lidar.pipeline import PlacedCloud
+from trt_inference.lidar.point_view import view_points
 
 pytestmark = pytest.mark.slow
 

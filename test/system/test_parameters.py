@@ -16,11 +16,11 @@ import pytest
 from trt_builder.config import BuilderConfig
 from trt_engine.errors import ConfigError
 from trt_engine.parameters import settings
-from trt_inference.config import InferenceConfig
-from trt_inference.fusion_config import FusionConfig
-from trt_inference.lidar_config import LidarConfig
-from trt_inference.replay_config import ReplayConfig
-from trt_inference.watch_config import WatchConfig
+from trt_inference.camera.config import InferenceConfig
+from trt_inference.fusion.config import FusionConfig
+from trt_inference.lidar.config import LidarConfig
+from trt_inference.replay.config import ReplayConfig
+from trt_inference.watch.config import WatchConfig
 
 CONFIGS = {
     'builder': BuilderConfig,
@@ -51,15 +51,15 @@ def running(name: str, *given: str, file: Path | None = None) -> Iterator:
         if name == 'builder':
             from trt_builder.node import BuilderNode as Kind
         elif name == 'fusion':
-            from trt_inference.fusion_node import FusionNode as Kind
+            from trt_inference.fusion.node import FusionNode as Kind
         elif name == 'inference':
-            from trt_inference.node import InferenceNode as Kind
+            from trt_inference.camera.node import InferenceNode as Kind
         elif name == 'lidar_inference':
-            from trt_inference.lidar_node import LidarNode as Kind
+            from trt_inference.lidar.node import LidarNode as Kind
         elif name == 'replay':
-            from trt_inference.replay_node import ReplayNode as Kind
+            from trt_inference.replay.node import ReplayNode as Kind
         else:
-            from trt_inference.watch_node import WatchNode as Kind
+            from trt_inference.watch.node import WatchNode as Kind
         node = Kind()
         yield node
         node.destroy_node()

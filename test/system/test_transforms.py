@@ -14,7 +14,7 @@ import pytest
 
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PointsError
-from trt_inference.latest import Frame
+from trt_inference.detector.latest import Frame
 
 
 def quaternion(yaw=0.0, roll=0.0):
@@ -103,7 +103,7 @@ def make():
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from trt_inference.lidar_node import LidarNode
+    from trt_inference.lidar.node import LidarNode
 
     nodes = []
 
@@ -179,7 +179,7 @@ def make_fusion():
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from trt_inference.fusion_node import FusionNode
+    from trt_inference.fusion.node import FusionNode
 
     nodes = []
 

@@ -19,7 +19,7 @@ def make() -> Iterator[Callable]:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from trt_inference.node import InferenceNode
+    from trt_inference.camera.node import InferenceNode
 
     nodes = []
 

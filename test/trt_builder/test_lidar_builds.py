@@ -24,16 +24,16 @@ from trt_engine.errors import CheckFailedError
 from trt_engine.lidar_model import network_file
 from trt_engine.lidar_model import pillar_weights
 from trt_engine.store import Store
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.clouds import CloudOptions
-from trt_inference.engines import find_engine
-from trt_inference.engines import open_encoder
-from trt_inference.engines import open_engine
-from trt_inference.lidar_config import LidarConfig
-from trt_inference.lidar_loading import LoadedLidar
-from trt_inference.lidar_pipeline import LidarDetector
-from trt_inference.lidar_pipeline import PlacedCloud
-from trt_inference.point_view import PointView
+from trt_inference.detector.engines import find_engine
+from trt_inference.detector.engines import open_encoder
+from trt_inference.detector.engines import open_engine
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.clouds import CloudOptions
+from trt_inference.lidar.config import LidarConfig
+from trt_inference.lidar.loading import LoadedLidar
+from trt_inference.lidar.pipeline import LidarDetector
+from trt_inference.lidar.pipeline import PlacedCloud
+from trt_inference.lidar.point_view import PointView
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from trt_engine.parameters import check
 from trt_engine.parameters import setting
 from trt_engine.parameters import settings
 from trt_engine.parameters import validate
-from trt_inference.replay_config import ReplayConfig
-from trt_inference.watch_config import WatchConfig
+from trt_inference.replay.config import ReplayConfig
+from trt_inference.watch.config import WatchConfig
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trt_inference.birds_eye import draw
-from trt_inference.birds_eye import places
-from trt_inference.boxes3d import Boxes3d
 from trt_inference.cdr import serialize_points
-from trt_inference.colors import class_color
-from trt_inference.point_view import view_points
+from trt_inference.detector.colors import class_color
+from trt_inference.lidar.birds_eye import draw
+from trt_inference.lidar.birds_eye import places
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.point_view import view_points
 
 NOTHING = np.zeros((0, 3), np.float32)
 

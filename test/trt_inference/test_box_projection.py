@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from trt_inference.box_projection import enclosing_boxes
-from trt_inference.camera_model import Calibration
-from trt_inference.camera_model import camera_model
+from trt_inference.fusion.box_projection import enclosing_boxes
+from trt_inference.fusion.camera_model import Calibration
+from trt_inference.fusion.camera_model import camera_model
 from trt_inference.rigid import box_corners
 from trt_inference.rigid import FACES
 from trt_inference.rigid import moved

@@ -17,12 +17,12 @@ from trt_engine.memory_budget import Budget
 from trt_engine.memory_budget import Room
 from trt_engine.model_file import resolve_model
 from trt_engine.network_memory import onnx_memory
-from trt_inference import camera_budget
-from trt_inference.camera_budget import CameraBudget
+from trt_inference.camera import budget as camera_budget
+from trt_inference.camera.budget import CameraBudget
+from trt_inference.camera.image_view import view_compressed_image
+from trt_inference.camera.image_view import view_image
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
-from trt_inference.image_view import view_compressed_image
-from trt_inference.image_view import view_image
 
 
 @pytest.fixture

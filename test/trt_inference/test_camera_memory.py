@@ -33,13 +33,13 @@ from trt_engine.model_file import resolve_model
 from trt_engine.network_memory import largest_batch
 from trt_engine.network_memory import loaded_memory
 from trt_engine.network_memory import onnx_memory
-from trt_inference.camera_memory import budget_health
-from trt_inference.camera_memory import camera_parts
-from trt_inference.camera_memory import Frames
-from trt_inference.camera_memory import IN_FLIGHT
-from trt_inference.camera_memory import node_budget
-from trt_inference.camera_memory import room_here
-from trt_inference.gpu_pipeline import GpuDetector
+from trt_inference.camera.gpu_pipeline import GpuDetector
+from trt_inference.camera.memory import budget_health
+from trt_inference.camera.memory import camera_parts
+from trt_inference.camera.memory import Frames
+from trt_inference.camera.memory import IN_FLIGHT
+from trt_inference.camera.memory import node_budget
+from trt_inference.camera.memory import room_here
 
 ROOM = Room('this machine', 4000, None, 'a test')
 POOLED = ('images', 'decoding', 'detections')  # what comes out of the pool
@@ -217,7 +217,7 @@ def test_with_nvjpeg_the_picture_is_on_the_gpu_alone(card, network):
 
 
 def test_a_head_that_the_gpu_does_not_decode_stages_nothing_there(card, network, monkeypatch):
-    monkeypatch.setattr('trt_inference.camera_memory.open_decoder', lambda card: object())
+    monkeypatch.setattr('trt_inference.camera.memory.open_decoder', lambda card: object())
     assert [p.what for p in of_one(card, network, Frames(640, 480, 'bgr8'))] == ['messages']
 
 

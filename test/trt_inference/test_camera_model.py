@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from trt_engine.errors import FusionError
-from trt_inference.box_projection import enclosing_boxes
-from trt_inference.camera_model import Calibration
-from trt_inference.camera_model import camera_model
+from trt_inference.fusion.box_projection import enclosing_boxes
+from trt_inference.fusion.camera_model import Calibration
+from trt_inference.fusion.camera_model import camera_model
 
 K = (500.0, 0.0, 320.0, 0.0, 400.0, 240.0, 0.0, 0.0, 1.0)
 P = (450.0, 0.0, 300.0, -45.0, 0.0, 450.0, 250.0, 0.0, 0.0, 0.0, 1.0, 0.0)

@@ -16,7 +16,7 @@ from trt_inference.cdr import restamp
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
 from trt_inference.cdr import serialize_points
-from trt_inference.point_view import view_points
+from trt_inference.lidar.point_view import view_points
 
 STAMP_NS = 1_700_000_000_123_456_789
 FRAMES = ['', 'c', 'cam', 'camera', 'optical_frame', 'Kamera vorn: grün']

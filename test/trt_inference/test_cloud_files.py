@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trt_engine.errors import SourceError
-from trt_inference.cloud_files import read_cloud
+from trt_inference.replay.cloud_files import read_cloud
 
 ROWS = np.array([[1.5, -2, 3, 7], [4, 5, -6.25, 255]], np.float32)
 HEADER = """# .PCD v0.7 - Point Cloud Data file format

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from trt_inference.boxes3d import Boxes3d
 from trt_inference.cdr import serialize_points
-from trt_inference.cloud_pictures import CloudPictures
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.watch.cloud_pictures import CloudPictures
 
 POINTS = np.array([[10, 0, -1], [0, 10, 1]], np.float32)
 

@@ -11,12 +11,12 @@ import pytest
 
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PointsError
-from trt_inference.clouds import check_transform
-from trt_inference.clouds import CloudOptions
-from trt_inference.clouds import inside
-from trt_inference.clouds import inverse
-from trt_inference.clouds import move
-from trt_inference.clouds import Sweeps
+from trt_inference.lidar.clouds import check_transform
+from trt_inference.lidar.clouds import CloudOptions
+from trt_inference.lidar.clouds import inside
+from trt_inference.lidar.clouds import inverse
+from trt_inference.lidar.clouds import move
+from trt_inference.lidar.clouds import Sweeps
 
 SECOND = 1_000_000_000
 

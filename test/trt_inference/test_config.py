@@ -16,7 +16,7 @@ from trt_engine.card import Resize
 from trt_engine.card import Thresholds
 from trt_engine.errors import ConfigError
 from trt_engine.parameters import settings
-from trt_inference.config import InferenceConfig
+from trt_inference.camera.config import InferenceConfig
 
 CARD = Card(
     name='fake',

@@ -14,11 +14,11 @@ import pytest
 
 from trt_engine.errors import ImageError
 from trt_engine.picture import decode_picture
+from trt_inference.camera.decode_pool import DecodedFrame
+from trt_inference.camera.decode_pool import DecodePool
+from trt_inference.camera.image_view import CompressedView
 from trt_inference.cdr import serialize_compressed_image
-from trt_inference.decode_pool import DecodedFrame
-from trt_inference.decode_pool import DecodePool
-from trt_inference.image_view import CompressedView
-from trt_inference.latest import Frame
+from trt_inference.detector.latest import Frame
 
 TIMEOUT_S = 5.0
 

@@ -22,9 +22,9 @@ from trt_engine.card import Thresholds
 from trt_engine.errors import CardError
 from trt_engine.errors import DecodeError
 from trt_engine.preprocess import Geometry
-from trt_inference.decoders import HEADS
-from trt_inference.decoders import open_decoder
-from trt_inference.decoders.head import MAX_CANDIDATES
+from trt_inference.camera.decoders import HEADS
+from trt_inference.camera.decoders import open_decoder
+from trt_inference.camera.decoders.head import MAX_CANDIDATES
 
 WIDTH, HEIGHT = 96, 64
 CLASSES = ('cone', 'ball', 'box')
@@ -416,7 +416,7 @@ def test_wrong_heads_are_refused_naming_file_and_key(type, outputs, options, tex
 
 
 def test_every_head_is_one_file():
-    import trt_inference.decoders
+    import trt_inference.camera.decoders
 
-    folder = Path(trt_inference.decoders.__file__).parent
+    folder = Path(trt_inference.camera.decoders.__file__).parent
     assert {path.stem for path in folder.glob('*.py')} == {*HEADS, '__init__', 'head'}

@@ -19,10 +19,10 @@ from trt_engine.card import Thresholds
 from trt_engine.errors import CardError
 from trt_engine.errors import DecodeError
 from trt_engine.lidar_card import PointsInput
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.boxes3d import wrapped
-from trt_inference.decoders3d import HEADS
-from trt_inference.decoders3d import open_decoder3d
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.boxes3d import wrapped
+from trt_inference.lidar.decoders3d import HEADS
+from trt_inference.lidar.decoders3d import open_decoder3d
 
 pytestmark = pytest.mark.slow
 

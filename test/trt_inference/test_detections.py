@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from trt_inference.detections import Detections
+from trt_inference.camera.detections import Detections
 
 
 def three() -> Detections:

@@ -14,11 +14,11 @@ from trt_engine.manifest import Manifest
 from trt_engine.model_file import resolve_model
 from trt_engine.platform import read_platform
 from trt_engine.store import Store
-from trt_inference.config import InferenceConfig
-from trt_inference.engines import build_command
-from trt_inference.engines import BuildInProgress
-from trt_inference.engines import find_engine
-from trt_inference.engines import without_engine
+from trt_inference.camera.config import InferenceConfig
+from trt_inference.detector.engines import build_command
+from trt_inference.detector.engines import BuildInProgress
+from trt_inference.detector.engines import find_engine
+from trt_inference.detector.engines import without_engine
 
 
 def test_the_engine_of_these_ingredients_is_found_whatever_its_calibration(tmp_path):

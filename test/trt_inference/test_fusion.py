@@ -13,13 +13,13 @@ import pytest
 
 from trt_engine.errors import ConfigError
 from trt_engine.errors import FusionError
-from trt_inference.camera_model import Calibration
-from trt_inference.camera_model import camera_model
-from trt_inference.fusion import fuse
-from trt_inference.fusion import read_groups
-from trt_inference.fusion import Rules
-from trt_inference.fusion import SeenByLidar
-from trt_inference.fusion import SeenInImage
+from trt_inference.fusion.association import fuse
+from trt_inference.fusion.association import read_groups
+from trt_inference.fusion.association import Rules
+from trt_inference.fusion.association import SeenByLidar
+from trt_inference.fusion.association import SeenInImage
+from trt_inference.fusion.camera_model import Calibration
+from trt_inference.fusion.camera_model import camera_model
 
 K = (100.0, 0.0, 99.5, 0.0, 100.0, 49.5, 0.0, 0.0, 1.0)
 CAMERA = camera_model(Calibration(200, 100, '', (), K, (0.0,) * 12))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from trt_engine.errors import ConfigError
-from trt_inference.fusion import Rules
-from trt_inference.fusion_config import FusionConfig
+from trt_inference.fusion.association import Rules
+from trt_inference.fusion.config import FusionConfig
 
 OPTICAL = (0.5, -0.5, 0.5, 0.5)
 

@@ -9,14 +9,14 @@ from dataclasses import asdict
 import pytest
 
 from trt_engine.health import Level
-from trt_inference.fusion_config import FusionConfig
-from trt_inference.fusion_health import camera_health
-from trt_inference.fusion_health import FusionCounts
-from trt_inference.fusion_health import match_health
-from trt_inference.fusion_health import rate_health
-from trt_inference.fusion_health import sync_health
-from trt_inference.fusion_health import transform_health
-from trt_inference.fusion_sync import SyncCounts
+from trt_inference.fusion.config import FusionConfig
+from trt_inference.fusion.health import camera_health
+from trt_inference.fusion.health import FusionCounts
+from trt_inference.fusion.health import match_health
+from trt_inference.fusion.health import rate_health
+from trt_inference.fusion.health import sync_health
+from trt_inference.fusion.health import transform_health
+from trt_inference.fusion.sync import SyncCounts
 
 BEFORE = FusionCounts(
     100.0, SyncCounts(50, 40, 30, 4, 3, 2, 1), fused=30, errors=5, visible=200, matched=100

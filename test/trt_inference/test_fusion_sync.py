@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from trt_inference.fusion_sync import StampPairs
-from trt_inference.fusion_sync import SyncCounts
+from trt_inference.fusion.sync import StampPairs
+from trt_inference.fusion.sync import SyncCounts
 
 MS = 1_000_000
 

@@ -23,8 +23,8 @@ from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.runtime import Stream
 from trt_engine.errors import DecodeError
 from trt_engine.preprocess import Geometry
-from trt_inference.decoders import open_decoder
-from trt_inference.detections import Detections
+from trt_inference.camera.decoders import open_decoder
+from trt_inference.camera.detections import Detections
 
 pytestmark = pytest.mark.slow  # compiles kernels for the CPU
 

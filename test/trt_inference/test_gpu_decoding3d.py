@@ -24,10 +24,10 @@ from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.runtime import Stream
 from trt_engine.errors import DecodeError
 from trt_engine.lidar_card import PointsInput
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.boxes3d import wrapped
-from trt_inference.decoders3d import open_decoder3d
-from trt_inference.nms3d import rotated_iou
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.boxes3d import wrapped
+from trt_inference.lidar.decoders3d import open_decoder3d
+from trt_inference.lidar.nms3d import rotated_iou
 
 pytestmark = pytest.mark.slow  # compiles kernels for the CPU
 

@@ -34,13 +34,13 @@ from trt_engine.errors import PointsError
 from trt_engine.lidar_card import PointsInput
 from trt_engine.lidar_model import network_file
 from trt_engine.lidar_model import pillar_weights
-from trt_inference import gpu_lidar
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.clouds import CloudOptions
-from trt_inference.gpu_lidar import GpuLidarDetector
-from trt_inference.lidar_pipeline import LidarDetector
-from trt_inference.lidar_pipeline import PlacedCloud
-from trt_inference.point_view import PointView
+from trt_inference.lidar import gpu_pipeline as gpu_lidar
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.clouds import CloudOptions
+from trt_inference.lidar.gpu_pipeline import GpuLidarDetector
+from trt_inference.lidar.pipeline import LidarDetector
+from trt_inference.lidar.pipeline import PlacedCloud
+from trt_inference.lidar.point_view import PointView
 
 pytestmark = pytest.mark.slow  # compiles kernels for the CPU
 

@@ -36,9 +36,9 @@ from trt_engine.errors import DecodeError
 from trt_engine.errors import ImageError
 from trt_engine.errors import InferenceError
 from trt_engine.picture import decode_picture
-from trt_inference.gpu_pipeline import GpuDetector
-from trt_inference.pipeline import Detector
-from trt_inference.pipeline import JPEG
+from trt_inference.camera.gpu_pipeline import GpuDetector
+from trt_inference.camera.pipeline import Detector
+from trt_inference.camera.pipeline import JPEG
 
 pytestmark = pytest.mark.slow  # compiles kernels for the CPU
 

@@ -10,12 +10,12 @@ import pytest
 
 from trt_engine.health import Level
 from trt_engine.health import number
-from trt_inference.config import InferenceConfig
-from trt_inference.detector_config import Stream
-from trt_inference.health import backend_health
-from trt_inference.health import Counts
-from trt_inference.health import stream_health
-from trt_inference.worker import StreamStatistics
+from trt_inference.camera.config import InferenceConfig
+from trt_inference.detector.config import Stream
+from trt_inference.detector.health import backend_health
+from trt_inference.detector.health import Counts
+from trt_inference.detector.health import stream_health
+from trt_inference.detector.worker import StreamStatistics
 
 STREAM = Stream('front', '/front/image')
 LIMITS = {'expected_rate_hz': 10.0, 'latency_limit_ms': 50.0}

@@ -25,8 +25,8 @@ from trt_engine.card import Resize
 from trt_engine.encodings import ENCODINGS
 from trt_engine.errors import ImageError
 from trt_engine.preprocess import Preprocessor
-from trt_inference.image_view import view_compressed_image
-from trt_inference.image_view import view_image
+from trt_inference.camera.image_view import view_compressed_image
+from trt_inference.camera.image_view import view_image
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 TYPES = STORE.types

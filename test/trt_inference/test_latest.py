@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from trt_inference.latest import Frame
-from trt_inference.latest import LatestFrames
+from trt_inference.detector.latest import Frame
+from trt_inference.detector.latest import LatestFrames
 
 
 def frame(stream: int, number: int = 0) -> Frame:

@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from trt_engine.errors import ConfigError
-from trt_inference.clouds import CloudOptions
-from trt_inference.lidar_config import LidarConfig
+from trt_inference.lidar.clouds import CloudOptions
+from trt_inference.lidar.config import LidarConfig
 
 
 def test_by_default_nothing_is_done_to_clouds():

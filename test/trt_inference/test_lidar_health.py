@@ -10,8 +10,8 @@ import pytest
 
 from trt_engine.health import Level
 from trt_engine.pillars import PillarCounts
-from trt_inference.lidar_health import CloudCounts
-from trt_inference.lidar_health import points_health
+from trt_inference.lidar.health import CloudCounts
+from trt_inference.lidar.health import points_health
 
 WELL = PillarCounts(
     points=100, outside=30, over_points=0, over_voxels=0, kept=70, voxels=20, voxels_dropped=0

@@ -27,14 +27,14 @@ from trt_engine.errors import InferenceError
 from trt_engine.errors import ModelFileError
 from trt_engine.lidar_card import PointsInput
 from trt_engine.lidar_model import network_file
-from trt_inference.clouds import CloudOptions
-from trt_inference.engines import open_encoder
-from trt_inference.gpu_lidar import GpuLidarDetector
-from trt_inference.lidar_config import LidarConfig
-from trt_inference.lidar_loading import LoadedLidar
-from trt_inference.lidar_pipeline import LidarDetector
-from trt_inference.lidar_pipeline import PlacedCloud
-from trt_inference.point_view import PointView
+from trt_inference.detector.engines import open_encoder
+from trt_inference.lidar.clouds import CloudOptions
+from trt_inference.lidar.config import LidarConfig
+from trt_inference.lidar.gpu_pipeline import GpuLidarDetector
+from trt_inference.lidar.loading import LoadedLidar
+from trt_inference.lidar.pipeline import LidarDetector
+from trt_inference.lidar.pipeline import PlacedCloud
+from trt_inference.lidar.point_view import PointView
 
 pytestmark = pytest.mark.slow
 

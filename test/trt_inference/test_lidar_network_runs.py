@@ -18,9 +18,9 @@ from trt_engine.backends.onnxruntime import OnnxRuntimeBackend
 from trt_engine.card import ModelSource
 from trt_engine.lidar_model import network_file
 from trt_engine.lidar_model import pillar_weights
-from trt_inference.lidar_pipeline import LidarDetector
-from trt_inference.lidar_pipeline import PlacedCloud
-from trt_inference.point_view import PointView
+from trt_inference.lidar.pipeline import LidarDetector
+from trt_inference.lidar.pipeline import PlacedCloud
+from trt_inference.lidar.point_view import PointView
 
 pytestmark = pytest.mark.slow
 

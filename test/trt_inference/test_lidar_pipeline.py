@@ -23,10 +23,10 @@ from trt_engine.errors import InferenceError
 from trt_engine.errors import PointsError
 from trt_engine.lidar_card import PointsInput
 from trt_engine.lidar_model import PillarWeights
-from trt_inference.clouds import CloudOptions
-from trt_inference.lidar_pipeline import LidarDetector
-from trt_inference.lidar_pipeline import PlacedCloud
-from trt_inference.point_view import PointView
+from trt_inference.lidar.clouds import CloudOptions
+from trt_inference.lidar.pipeline import LidarDetector
+from trt_inference.lidar.pipeline import PlacedCloud
+from trt_inference.lidar.point_view import PointView
 
 POINTS = PointsInput('voxels', (0, -4, -2, 8, 4, 2), (1, 1, 4), 3, 5, 'pillar10')
 OUTPUTS = {'scores': ('scores',), 'boxes': ('boxes',), 'directions': ('directions',)}

@@ -21,12 +21,12 @@ from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ConfigError
 from trt_engine.errors import InferenceError
 from trt_engine.model_file import resolve_model
-from trt_inference import gpu_pipeline
-from trt_inference.decoders.yolox import YoloxDecoder
-from trt_inference.gpu_pipeline import GpuDetector
-from trt_inference.loading import GpuOptions
-from trt_inference.loading import Loaded
-from trt_inference.pipeline import Detector
+from trt_inference.camera import gpu_pipeline
+from trt_inference.camera.decoders.yolox import YoloxDecoder
+from trt_inference.camera.gpu_pipeline import GpuDetector
+from trt_inference.camera.loading import GpuOptions
+from trt_inference.camera.loading import Loaded
+from trt_inference.camera.pipeline import Detector
 
 pytestmark = pytest.mark.slow  # compiles kernels for the CPU
 

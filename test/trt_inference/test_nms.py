@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trt_inference.nms import nms
+from trt_inference.camera.nms import nms
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ from shapely import area
 from shapely import intersection
 from shapely import polygons
 
-from trt_inference.nms3d import circle_nms
-from trt_inference.nms3d import rotated_iou
-from trt_inference.nms3d import rotated_nms
+from trt_inference.lidar.nms3d import circle_nms
+from trt_inference.lidar.nms3d import rotated_iou
+from trt_inference.lidar.nms3d import rotated_nms
 
 pytestmark = pytest.mark.slow
 

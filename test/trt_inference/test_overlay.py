@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from trt_engine.errors import ImageError
-from trt_inference.colors import class_color
-from trt_inference.detections import Detections
-from trt_inference.overlay import draw
-from trt_inference.pipeline import JPEG
+from trt_inference.camera.detections import Detections
+from trt_inference.camera.overlay import draw
+from trt_inference.camera.pipeline import JPEG
+from trt_inference.detector.colors import class_color
 
 CLASSES = ('cone', 'ball', 'stop sign \u2014 rot')
 

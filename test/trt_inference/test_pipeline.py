@@ -24,7 +24,7 @@ from trt_engine.errors import DecodeError
 from trt_engine.errors import ImageError
 from trt_engine.errors import InferenceError
 from trt_engine.picture import decode_picture
-from trt_inference.pipeline import Detector
+from trt_inference.camera.pipeline import Detector
 
 CARD = Card(
     name='fake',

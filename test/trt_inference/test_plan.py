@@ -15,7 +15,7 @@ from trt_engine.manifest import Manifest
 from trt_engine.model_file import resolve_model
 from trt_engine.platform import Platform
 from trt_engine.store import Store
-from trt_inference.plan import main
+from trt_inference.camera.plan import main
 
 NANO = ['--board', 'Orin Nano 8GB']
 LOG = 'Total Activation Memory: 2457600 bytes\nTotal Weights Memory: 752640 bytes\n'

@@ -23,11 +23,11 @@ from rosbags.typesys import Stores
 from trt_engine.errors import PointsError
 from trt_engine.lidar_card import PointsInput
 from trt_engine.pillars import Pillarizer
-from trt_inference.birds_eye import draw
-from trt_inference.birds_eye import places
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.point_view import PointReader
-from trt_inference.point_view import view_points
+from trt_inference.lidar.birds_eye import draw
+from trt_inference.lidar.birds_eye import places
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.point_view import PointReader
+from trt_inference.lidar.point_view import view_points
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,9 @@ from trt_engine.cuda.runtime import Stream
 from trt_engine.lidar_card import PointsInput
 from trt_engine.pillars import PaddedPillars
 from trt_engine.pillars import Pillarizer
-from trt_inference.point_view import PointReader
-from trt_inference.point_view import PointView
-from trt_inference.raw_points import raw_points
+from trt_inference.lidar.point_view import PointReader
+from trt_inference.lidar.point_view import PointView
+from trt_inference.lidar.raw_points import raw_points
 
 SPEC = PointsInput('voxels', (0, -4, -3, 8, 4, 1), (1, 1, 4), 5, 60, 'pillar10')
 FLOATS = {'x': '<f4', 'y': '<f4', 'z': '<f4', 'intensity': '<f4'}

@@ -11,10 +11,10 @@ import threading
 import pytest
 
 from trt_engine.errors import ConfigError
-from trt_inference.realtime import calm_collector
-from trt_inference.realtime import pin_thread
-from trt_inference.realtime import raise_priority
-from trt_inference.realtime import wake_collector
+from trt_inference.detector.realtime import calm_collector
+from trt_inference.detector.realtime import pin_thread
+from trt_inference.detector.realtime import raise_priority
+from trt_inference.detector.realtime import wake_collector
 
 
 def in_a_thread(work):

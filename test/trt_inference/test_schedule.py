@@ -8,10 +8,10 @@ from itertools import islice
 
 import pytest
 
-from trt_inference.schedule import play
-from trt_inference.schedule import Schedule
-from trt_inference.schedule import StampShift
-from trt_inference.sources import Recorded
+from trt_inference.replay.schedule import play
+from trt_inference.replay.schedule import Schedule
+from trt_inference.replay.schedule import StampShift
+from trt_inference.replay.sources import Recorded
 
 MS = 1_000_000
 

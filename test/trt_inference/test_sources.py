@@ -21,11 +21,11 @@ from rosbags.typesys import Stores
 from trt_engine.errors import SourceError
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
-from trt_inference.sources import BagSource
-from trt_inference.sources import natural_key
-from trt_inference.sources import open_source
-from trt_inference.sources import PictureSource
-from trt_inference.sources import VideoSource
+from trt_inference.replay.sources import BagSource
+from trt_inference.replay.sources import natural_key
+from trt_inference.replay.sources import open_source
+from trt_inference.replay.sources import PictureSource
+from trt_inference.replay.sources import VideoSource
 
 pytestmark = pytest.mark.slow
 

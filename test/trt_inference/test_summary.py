@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from trt_engine.errors import ConfigError
-from trt_inference.summary import Summary
-from trt_inference.video_file import fit
-from trt_inference.video_file import VideoFile
+from trt_inference.watch.summary import Summary
+from trt_inference.watch.video_file import fit
+from trt_inference.watch.video_file import VideoFile
 
 
 class Clock:

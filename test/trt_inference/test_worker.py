@@ -15,13 +15,13 @@ import pytest
 
 from trt_engine.errors import ImageError
 from trt_engine.errors import InferenceError
-from trt_inference.camera_frames import camera_frames
+from trt_inference.camera.detections import Detections
+from trt_inference.camera.frames import camera_frames
+from trt_inference.camera.image_view import CompressedView
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
-from trt_inference.detections import Detections
-from trt_inference.detector_config import Stream
-from trt_inference.image_view import CompressedView
-from trt_inference.worker import Worker
+from trt_inference.detector.config import Stream
+from trt_inference.detector.worker import Worker
 
 NOW_NS = 1_700_000_000_000_000_000
 MS = 1_000_000

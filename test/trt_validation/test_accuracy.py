@@ -19,7 +19,7 @@ from trt_engine.card import load_card
 from trt_engine.card import with_overrides
 from trt_engine.errors import ConfigError
 from trt_engine.store import Store
-from trt_inference.detections import Detections
+from trt_inference.camera.detections import Detections
 from trt_validation import accuracy
 from trt_validation.coco import Dataset
 

@@ -12,8 +12,8 @@ import pytest
 
 from tools.lidar_network.untrained import write_untrained
 from tools.lidar_simulator import folder as simulated
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.lidar_pipeline import LidarDetector
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.pipeline import LidarDetector
 from trt_validation import lidar_accuracy
 from trt_validation.sweeps import read_sweeps
 from trt_validation.sweeps import Thing

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from trt_inference.boxes3d import Boxes3d
+from trt_inference.lidar.boxes3d import Boxes3d
 from trt_validation.lidar_precision import average_precision
 from trt_validation.lidar_precision import Rule
 from trt_validation.lidar_precision import Truth

@@ -18,11 +18,11 @@ import time
 import cv2
 
 from trt_engine.backend import Array
+from trt_inference.camera.decode_pool import DecodedFrame
+from trt_inference.camera.decode_pool import DecodePool
+from trt_inference.camera.image_view import view_compressed_image
 from trt_inference.cdr import serialize_compressed_image
-from trt_inference.decode_pool import DecodedFrame
-from trt_inference.decode_pool import DecodePool
-from trt_inference.image_view import view_compressed_image
-from trt_inference.latest import Frame
+from trt_inference.detector.latest import Frame
 
 PICTURE = Path(__file__).resolve().parents[2] / 'docs' / 'scene.jpg'
 SIZE = (1920, 1080)

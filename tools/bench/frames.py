@@ -26,9 +26,9 @@ from trt_engine.backend import Array
 from trt_engine.backend import Backend
 from trt_engine.card import Card
 from trt_inference import conversions
+from trt_inference.camera.image_view import view_image
+from trt_inference.camera.pipeline import Detector
 from trt_inference.cdr import serialize_image
-from trt_inference.image_view import view_image
-from trt_inference.pipeline import Detector
 
 
 @dataclass(frozen=True)

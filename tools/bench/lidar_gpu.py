@@ -48,9 +48,9 @@ from trt_engine.pillars import BirdsEye
 from trt_engine.pillars import Pillarizer
 from trt_engine.pillars import PillarNet
 from trt_engine.point_records import PointRecords
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.decoders3d import Decoder3d
-from trt_inference.decoders3d import open_decoder3d
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.decoders3d import Decoder3d
+from trt_inference.lidar.decoders3d import open_decoder3d
 
 KITTI = PointsInput(
     'voxels', (0, -39.68, -3, 69.12, 39.68, 1), (0.16, 0.16, 4), 32, 40_000, 'pillar10'

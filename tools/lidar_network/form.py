@@ -62,7 +62,7 @@ def anchors(points: PointsInput = POINTS) -> Array:
 
 
 def card(points: PointsInput = POINTS) -> Card:
-    """Return what `trt_inference.decoders3d` must know of the network."""
+    """Return what `trt_inference.lidar.decoders3d` must know of the network."""
     outputs = {
         'scores': ('cls_preds',), 'boxes': ('box_preds',), 'directions': ('dir_cls_preds',),
     }  # fmt: skip

@@ -41,8 +41,8 @@ from tools.lidar_network.form import REACH_M
 from tools.lidar_network.form import STRIDE
 from tools.lidar_network.onnx_file import write
 from trt_engine.lidar_card import PointsInput
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.decoders3d import open_decoder3d
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.decoders3d import open_decoder3d
 from trt_validation.lidar_precision import Truth
 from trt_validation.lidar_question import Question
 from trt_validation.lidar_question import RANGES_M

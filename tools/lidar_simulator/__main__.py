@@ -17,7 +17,7 @@ import numpy as np
 from tools.lidar_simulator.sensor import SENSORS
 from tools.lidar_simulator.sweep import simulate
 from tools.lidar_simulator.things import KINDS
-from trt_inference.birds_eye import draw
+from trt_inference.lidar.birds_eye import draw
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from tools.lidar_simulator.shapes import Part
 from tools.lidar_simulator.things import CLUTTER
 from tools.lidar_simulator.things import LABELLED
-from trt_inference.nms3d import rotated_iou
+from trt_inference.lidar.nms3d import rotated_iou
 
 FAR_M = 75.0
 LANE_M = 3.5

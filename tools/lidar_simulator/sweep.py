@@ -15,7 +15,7 @@ from tools.lidar_simulator.sensor import Sensor
 from tools.lidar_simulator.shapes import cast
 from tools.lidar_simulator.things import KINDS
 from trt_engine.backend import Array
-from trt_inference.boxes3d import Boxes3d
+from trt_inference.lidar.boxes3d import Boxes3d
 
 _ASPHALT, _VERGE = 0.17, 0.35
 

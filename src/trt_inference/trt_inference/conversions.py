@@ -36,18 +36,18 @@ from visualization_msgs.msg import Marker
 from visualization_msgs.msg import MarkerArray
 
 from trt_engine.backend import Array
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.boxes3d import wrapped
-from trt_inference.camera_model import Calibration
+from trt_inference.camera.detections import Detections
 from trt_inference.cdr import serialize_compressed_image
 from trt_inference.cdr import serialize_image
-from trt_inference.detections import Detections
-from trt_inference.fusion import Fused
-from trt_inference.fusion import SeenByLidar
-from trt_inference.fusion import SeenInImage
-from trt_inference.worker import Result
-from trt_inference.worker import Stamped
-from trt_inference.worker import StreamStatistics
+from trt_inference.detector.worker import Result
+from trt_inference.detector.worker import Stamped
+from trt_inference.detector.worker import StreamStatistics
+from trt_inference.fusion.association import Fused
+from trt_inference.fusion.association import SeenByLidar
+from trt_inference.fusion.association import SeenInImage
+from trt_inference.fusion.camera_model import Calibration
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.boxes3d import wrapped
 from trt_interfaces.msg import InferenceStats
 
 # By class, round and round: colours that stand out from each other and from a dark background.

@@ -10,7 +10,7 @@ from trt_engine.stop_signals import StopSignals
 def fusion() -> int:
     """Run the fusion node; return the exit status."""
     told_to_stop = StopSignals()
-    from trt_inference.fusion_node import main
+    from trt_inference.fusion.node import main
 
     return main(told_to_stop)
 
@@ -18,7 +18,7 @@ def fusion() -> int:
 def inference() -> int:
     """Run the inference node; return the exit status."""
     told_to_stop = StopSignals()
-    from trt_inference.node import main
+    from trt_inference.camera.node import main
 
     return main(told_to_stop)
 
@@ -26,14 +26,14 @@ def inference() -> int:
 def lidar_inference() -> int:
     """Run the lidar node; return the exit status."""
     told_to_stop = StopSignals()
-    from trt_inference.lidar_node import main
+    from trt_inference.lidar.node import main
 
     return main(told_to_stop)
 
 
 def plan() -> int:
     """Run the command plan; return the exit status."""
-    from trt_inference.plan import main
+    from trt_inference.camera.plan import main
 
     return main()
 
@@ -41,7 +41,7 @@ def plan() -> int:
 def replay() -> int:
     """Run the replay node; return the exit status."""
     told_to_stop = StopSignals()
-    from trt_inference.replay_node import main
+    from trt_inference.replay.node import main
 
     status = main(told_to_stop)
     told_to_stop.ignore()
@@ -51,7 +51,7 @@ def replay() -> int:
 def watch() -> int:
     """Run the watch node; return the exit status."""
     told_to_stop = StopSignals()
-    from trt_inference.watch_node import main
+    from trt_inference.watch.node import main
 
     status = main(told_to_stop)
     told_to_stop.ignore()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from trt_engine.errors import ConfigError
-from trt_inference.detections import Detections
+from trt_inference.camera.detections import Detections
 
 _FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     'images': {'id': int, 'file_name': str},

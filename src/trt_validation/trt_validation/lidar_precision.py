@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 
 from trt_engine.backend import Array
-from trt_inference.boxes3d import Boxes3d
-from trt_inference.nms3d import rotated_iou
+from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.nms3d import rotated_iou
 
 RECALLS = np.linspace(0, 1, 101)
 

@@ -25,7 +25,7 @@ import math
 from pathlib import Path
 
 from trt_engine.errors import ConfigError
-from trt_inference.cloud_files import CLOUD_SUFFIXES
+from trt_inference.replay.cloud_files import CLOUD_SUFFIXES
 
 LABELS = 'labels.csv'
 _NUMBERS = ('x', 'y', 'z', 'length', 'width', 'height', 'yaw')

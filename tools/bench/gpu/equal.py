@@ -20,8 +20,8 @@ from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.preprocess import FramePlan
 from trt_engine.encodings import ENCODINGS
 from trt_engine.preprocess import Preprocessor
-from trt_inference.detections import Detections
-from trt_inference.pipeline import Detector
+from trt_inference.camera.detections import Detections
+from trt_inference.camera.pipeline import Detector
 from trt_validation.accuracy import measure
 from trt_validation.accuracy import SCORE
 from trt_validation.coco import Dataset

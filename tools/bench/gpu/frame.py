@@ -21,9 +21,9 @@ from trt_engine.cuda.memory import Event
 from trt_engine.cuda.memory import Exchange
 from trt_engine.cuda.memory import Graph
 from trt_engine.cuda.memory import Lease
+from trt_inference.camera.image_view import view_image
+from trt_inference.camera.pipeline import Detector
 from trt_inference.cdr import serialize_image
-from trt_inference.image_view import view_image
-from trt_inference.pipeline import Detector
 
 
 def floor(setting: Setting) -> tuple[float, float]:

@@ -15,11 +15,11 @@ from setting import row
 from setting import Setting
 
 from trt_engine.cuda.runtime import device_memory
-from trt_inference.camera_frames import camera_frames
+from trt_inference.camera.frames import camera_frames
 from trt_inference.cdr import serialize_image
-from trt_inference.detector_config import Stream
-from trt_inference.realtime import calm_collector
-from trt_inference.worker import Worker
+from trt_inference.detector.config import Stream
+from trt_inference.detector.realtime import calm_collector
+from trt_inference.detector.worker import Worker
 
 _MIB = 1 << 20
 _SETTLED = 20  # frames of each camera before anything counts

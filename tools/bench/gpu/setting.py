@@ -18,7 +18,7 @@ from trt_engine.card import load_card
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Event
 from trt_engine.cuda.memory import Pool
-from trt_inference.gpu_pipeline import GpuDetector
+from trt_inference.camera.gpu_pipeline import GpuDetector
 
 SIZE = (1920, 1080)
 WARM_UP = 50

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outputs of lidar networks to boxes on the GPU; only the final boxes come back.
 
-They are those of `trt_inference.decoders3d`: boxes to the bit, but for the last one where the CPU's
-mathematics library rounds another way; scores within 2 units of the last place.
+They are those of `trt_inference.lidar.decoders3d`: boxes to the bit, but for the last one where the
+CPU's mathematics library rounds another way; scores within 2 units of the last place.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class DetectionsPlan3d:
         self._result.download(stream)
 
     def read(self) -> tuple[Array, ...]:
-        """Return what `trt_inference.boxes3d.Boxes3d` takes, once the stream is synchronised.
+        """Return what `trt_inference.lidar.boxes3d.Boxes3d` takes, once the stream is synchronised.
 
         These are copies: centers, sizes, yaws, velocities, scores, classes.
         """
