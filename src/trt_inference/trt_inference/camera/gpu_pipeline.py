@@ -322,9 +322,8 @@ class GpuDetector:
             context = self.backend.context(self._shapes(count), stream=self.backend.stream)
             self._contexts[count] = context
             if any(len(each.host) != count for each in context.memory.values()):
-                self._contexts.pop(
-                    count
-                ).close()  # of some output the pictures cannot be told apart
+                # of some output the pictures cannot be told apart
+                self._contexts.pop(count).close()
                 return count - 1
         return len(self._contexts)
 
