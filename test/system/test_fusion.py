@@ -257,8 +257,8 @@ class Never:
 
 
 def test_turned_boxes_and_those_without_a_class():
-    from trt_inference.conversions import seen_by_lidar
-    from trt_inference.conversions import seen_in_image
+    from trt_inference.fusion.conversions import seen_by_lidar
+    from trt_inference.fusion.conversions import seen_in_image
 
     seen = seen_in_image(
         image(0, (50, 50, 40, 20, math.pi / 2, ('car', 0.5)), (1, 1, 1, 1, 0), SEEN)
@@ -299,7 +299,7 @@ RESULTS = st.lists(st.tuples(st.sampled_from(['car', 'dog', '']), NUMBERS), max_
 def test_whatever_messages_hold_there_are_boxes_or_a_reason(info, seen, found):
     import numpy as np
 
-    from trt_inference import conversions
+    from trt_inference.fusion import conversions
     from trt_inference.fusion.association import fuse
     from trt_inference.fusion.association import Rules
 

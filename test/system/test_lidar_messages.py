@@ -36,7 +36,7 @@ def header():
 
 @pytest.mark.parametrize('quarter', [-2, -1, 0, 1])
 def test_the_heading_of_a_box_is_its_x_axis(quarter):
-    from trt_inference.conversions import detections_3d
+    from trt_inference.lidar.conversions import detections_3d
 
     yaw = quarter * math.pi / 2 + 0.3
     message = detections_3d(header(), boxes((yaw,)), CLASSES)
@@ -48,7 +48,7 @@ def test_the_heading_of_a_box_is_its_x_axis(quarter):
 
 
 def test_detections_hold_names_scores_and_sizes():
-    from trt_inference.conversions import detections_3d
+    from trt_inference.lidar.conversions import detections_3d
 
     message = detections_3d(header(), boxes((0.0, 1.0)), CLASSES)
     assert message.header == header()
@@ -69,7 +69,7 @@ def test_detections_hold_names_scores_and_sizes():
 def test_markers_replace_those_before(speeds, text):
     from visualization_msgs.msg import Marker
 
-    from trt_inference.conversions import markers
+    from trt_inference.lidar.conversions import markers
 
     clear, box, ahead, label = markers(header(), boxes(speeds=speeds), CLASSES, 1.25).markers
     assert (clear.action, clear.header) == (Marker.DELETEALL, header())
@@ -86,8 +86,8 @@ def test_markers_replace_those_before(speeds, text):
 
 
 def test_boxes_of_a_message_are_those_that_it_was_made_of():
-    from trt_inference.conversions import boxes_3d
-    from trt_inference.conversions import detections_3d
+    from trt_inference.lidar.conversions import boxes_3d
+    from trt_inference.lidar.conversions import detections_3d
 
     given = boxes((0.5, -3.0, math.pi - 0.01))
     message = detections_3d(header(), given, CLASSES)

@@ -25,10 +25,11 @@ from vision_msgs.msg import Detection2DArray
 from trt_engine.backend import Array
 from trt_engine.backend import Backend
 from trt_engine.card import Card
-from trt_inference import conversions
+from trt_inference.camera.conversions import detections
 from trt_inference.camera.image_view import view_image
 from trt_inference.camera.pipeline import Detector
 from trt_inference.cdr import serialize_image
+from trt_inference.detector.conversions import header as header_of
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class OurPath:
         viewed = time.perf_counter()
         found = self.detector(view.pixels, view.encoding)
         detected = time.perf_counter()
-        header = conversions.header(view)
-        self.publisher.publish(conversions.detections(header, found, self.detector.card.classes))
+        header = header_of(view)
+        self.publisher.publish(detections(header, found, self.detector.card.classes))
         published = time.perf_counter()
         self.stages_ms = {
             'read': (viewed - begun) * 1e3,

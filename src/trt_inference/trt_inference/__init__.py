@@ -1,3 +1,3 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turns camera messages into detections with one engine; ROS only in node files and conversions."""
+"""Camera and lidar messages to detections; ROS only in node files and conversions."""

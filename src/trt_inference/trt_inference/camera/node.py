@@ -26,7 +26,7 @@ from trt_engine.entry import Entry
 from trt_engine.errors import PerceptionError
 from trt_engine.memory_budget import Budget
 from trt_engine.stop_signals import StopSignals
-from trt_inference import conversions
+from trt_inference.camera import conversions
 from trt_inference.camera.budget import CameraBudget
 from trt_inference.camera.budget import engine_budget
 from trt_inference.camera.config import InferenceConfig

@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 from trt_engine.conversions import fill
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
-from trt_inference import conversions
+from trt_inference.detector import conversions
 from trt_inference.detector import health
 from trt_inference.detector.config import DetectorConfig
 from trt_inference.detector.config import Stream

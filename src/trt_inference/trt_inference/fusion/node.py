@@ -36,7 +36,7 @@ from trt_engine.errors import ConfigError
 from trt_engine.errors import FusionError
 from trt_engine.errors import PerceptionError
 from trt_engine.stop_signals import StopSignals
-from trt_inference import conversions
+from trt_inference.fusion import conversions
 from trt_inference.fusion import health
 from trt_inference.fusion.association import fuse
 from trt_inference.fusion.camera_model import Calibration

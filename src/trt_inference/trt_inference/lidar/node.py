@@ -21,7 +21,6 @@ from trt_engine.backend import Backend
 from trt_engine.card import Card
 from trt_engine.conversions import fill
 from trt_engine.stop_signals import StopSignals
-from trt_inference import conversions
 from trt_inference.detector.config import Stream
 from trt_inference.detector.configured import Ready
 from trt_inference.detector.engines import open_encoder
@@ -34,6 +33,7 @@ from trt_inference.detector.topics_node import RESULTS
 from trt_inference.detector.topics_node import Topics
 from trt_inference.detector.worker import Open
 from trt_inference.detector.worker import Result
+from trt_inference.lidar import conversions
 from trt_inference.lidar.boxes3d import Boxes3d
 from trt_inference.lidar.config import LidarConfig
 from trt_inference.lidar.health import CloudCounts

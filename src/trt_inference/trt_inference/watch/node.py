@@ -33,7 +33,7 @@ from trt_engine.errors import ImageError
 from trt_engine.errors import PerceptionError
 from trt_inference.camera.image_view import view_compressed_image
 from trt_inference.camera.image_view import view_image
-from trt_inference.conversions import boxes_3d
+from trt_inference.lidar.conversions import boxes_3d
 from trt_inference.watch.cloud_pictures import CloudPictures
 from trt_inference.watch.config import WatchConfig
 from trt_inference.watch.summary import Summary
