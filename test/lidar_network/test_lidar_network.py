@@ -18,11 +18,11 @@ from tools.lidar_network.onnx_file import build
 from tools.lidar_network.onnx_file import EPSILON
 from tools.lidar_network.onnx_file import write
 from tools.lidar_network.untrained import untrained
-from trt_engine.pillar_file import split
-from trt_engine.pillars import BirdsEye
-from trt_engine.pillars import PaddedPillars
-from trt_engine.pillars import Pillarizer
-from trt_engine.pillars import PillarNet
+from trt_engine.lidar.pillar_file import split
+from trt_engine.lidar.pillars import BirdsEye
+from trt_engine.lidar.pillars import PaddedPillars
+from trt_engine.lidar.pillars import Pillarizer
+from trt_engine.lidar.pillars import PillarNet
 from trt_inference.lidar.decoders3d import open_decoder3d
 
 pytestmark = pytest.mark.slow  # seconds altogether

@@ -36,7 +36,7 @@ import sys
 import trt_engine.backends
 trt_engine.backends.has_gpu = lambda: True
 if 'FREE_MIB' in os.environ:
-    from trt_engine.memory_budget import Room
+    from trt_engine.memory.budget import Room
     from trt_inference.camera import budget as camera_budget
     camera_budget.room_here = lambda: Room('this test', int(os.environ['FREE_MIB']), None, 'it')
 from trt_inference.entry import inference

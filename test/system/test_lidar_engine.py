@@ -19,8 +19,8 @@ from trt_builder.settings import Resolved
 from trt_builder.tensorrt_build import build
 from trt_engine.backends import open_backend
 from trt_engine.card import load_card
-from trt_engine.lidar_model import network_file
-from trt_engine.lidar_model import pillar_weights
+from trt_engine.lidar.model import network_file
+from trt_engine.lidar.model import pillar_weights
 from trt_engine.manifest import Ingredients
 from trt_engine.manifest import Manifest
 from trt_engine.platform import read_platform

@@ -21,8 +21,8 @@ from trt_builder.builder import EngineBuilder
 from trt_engine.backends import open_backend
 from trt_engine.card import load_card
 from trt_engine.errors import CheckFailedError
-from trt_engine.lidar_model import network_file
-from trt_engine.lidar_model import pillar_weights
+from trt_engine.lidar.model import network_file
+from trt_engine.lidar.model import pillar_weights
 from trt_engine.store import Store
 from trt_inference.detector.engines import find_engine
 from trt_inference.detector.engines import open_encoder

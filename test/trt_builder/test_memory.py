@@ -10,9 +10,9 @@ from trt_builder.memory import check_disk
 from trt_builder.memory import count_oom_kills
 from trt_builder.memory import plan_memory
 from trt_engine.errors import BuildRefusedError
-from trt_engine.memory import Memory
-from trt_engine.memory import MIB
-from trt_engine.memory import read_memory
+from trt_engine.memory.machine import Memory
+from trt_engine.memory.machine import MIB
+from trt_engine.memory.machine import read_memory
 
 
 def write(root, place, text):

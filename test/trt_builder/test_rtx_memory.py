@@ -15,9 +15,9 @@ from trt_builder.build_process import probe_in_process
 from trt_builder.settings import GpuFacts
 from trt_builder.settings import resolve
 from trt_engine.build_settings import Build
-from trt_engine.memory import MIB
-from trt_engine.memory_budget import ASSUMED
-from trt_engine.onnx_memory import read_onnx_memory
+from trt_engine.memory.budget import ASSUMED
+from trt_engine.memory.machine import MIB
+from trt_engine.memory.onnx_sizes import read_onnx_memory
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from trt_engine.boards import BOARDS
-from trt_engine.boards import find_board
 from trt_engine.errors import ConfigError
+from trt_engine.memory.boards import BOARDS
+from trt_engine.memory.boards import find_board
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,14 @@ from trt_engine.cuda.pillars import PillarPlan
 from trt_engine.cuda.runtime import Stream
 from trt_engine.cuda.scatter import ScatterPlan
 from trt_engine.errors import PointsError
+from trt_engine.lidar.pillars import BirdsEye
+from trt_engine.lidar.pillars import PaddedPillars
+from trt_engine.lidar.pillars import PillarCounts
+from trt_engine.lidar.pillars import Pillarizer
+from trt_engine.lidar.pillars import PillarNet
+from trt_engine.lidar.point_records import PointLayout
+from trt_engine.lidar.point_records import PointRecords
 from trt_engine.lidar_card import PointsInput
-from trt_engine.pillars import BirdsEye
-from trt_engine.pillars import PaddedPillars
-from trt_engine.pillars import PillarCounts
-from trt_engine.pillars import Pillarizer
-from trt_engine.pillars import PillarNet
-from trt_engine.point_records import PointLayout
-from trt_engine.point_records import PointRecords
 
 pytestmark = pytest.mark.slow  # compiles the kernels for the CPU, once for each kind of card
 

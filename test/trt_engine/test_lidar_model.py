@@ -23,14 +23,14 @@ from trt_engine.card import ModelSource
 from trt_engine.card import Resize
 from trt_engine.card import Thresholds
 from trt_engine.errors import ModelFileError
+from trt_engine.lidar.model import network_file
+from trt_engine.lidar.model import pillar_weights
+from trt_engine.lidar.pillar_inputs import GridInputs
+from trt_engine.lidar.pillar_inputs import network_shapes
+from trt_engine.lidar.pillar_inputs import open_inputs
+from trt_engine.lidar.pillars import Pillarizer
+from trt_engine.lidar.pillars import PillarNet
 from trt_engine.lidar_card import PointsInput
-from trt_engine.lidar_model import network_file
-from trt_engine.lidar_model import pillar_weights
-from trt_engine.pillar_inputs import GridInputs
-from trt_engine.pillar_inputs import network_shapes
-from trt_engine.pillar_inputs import open_inputs
-from trt_engine.pillars import Pillarizer
-from trt_engine.pillars import PillarNet
 
 pytestmark = pytest.mark.slow
 

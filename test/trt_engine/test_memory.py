@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from trt_engine.memory import Memory
-from trt_engine.memory import MIB
-from trt_engine.memory import read_memory
+from trt_engine.memory.machine import Memory
+from trt_engine.memory.machine import MIB
+from trt_engine.memory.machine import read_memory
 
 MEMINFO = 'MemTotal:        7800000 kB\nMemFree:  100 kB\nMemAvailable:    5120000 kB\n\
 SwapFree:        2048000 kB\n'

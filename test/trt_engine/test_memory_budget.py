@@ -9,13 +9,13 @@ import json
 import pytest
 
 from trt_engine.errors import MemoryBudgetError
-from trt_engine.memory import MIB
-from trt_engine.memory_budget import Assumptions
-from trt_engine.memory_budget import Budget
-from trt_engine.memory_budget import Part
-from trt_engine.memory_budget import process_parts
-from trt_engine.memory_budget import Room
-from trt_engine.memory_budget import share_arena
+from trt_engine.memory.budget import Assumptions
+from trt_engine.memory.budget import Budget
+from trt_engine.memory.budget import Part
+from trt_engine.memory.budget import process_parts
+from trt_engine.memory.budget import Room
+from trt_engine.memory.budget import share_arena
+from trt_engine.memory.machine import MIB
 
 JETSON = Room('Orin Nano 8GB', 6000, None, 'a plan')
 PC = Room('this machine', 16000, 4000, 'a plan')

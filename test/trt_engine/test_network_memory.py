@@ -19,14 +19,14 @@ from trt_engine.card import load_card
 from trt_engine.entry import Entry
 from trt_engine.manifest import Ingredients
 from trt_engine.manifest import Manifest
-from trt_engine.memory import MIB
-from trt_engine.memory_budget import Assumptions
+from trt_engine.memory.budget import Assumptions
+from trt_engine.memory.machine import MIB
+from trt_engine.memory.network import built_memory
+from trt_engine.memory.network import input_shapes
+from trt_engine.memory.network import largest_batch
+from trt_engine.memory.network import loaded_memory
+from trt_engine.memory.network import onnx_memory
 from trt_engine.model_file import resolve_model
-from trt_engine.network_memory import built_memory
-from trt_engine.network_memory import input_shapes
-from trt_engine.network_memory import largest_batch
-from trt_engine.network_memory import loaded_memory
-from trt_engine.network_memory import onnx_memory
 from trt_engine.platform import Platform
 from trt_engine.store import Store
 

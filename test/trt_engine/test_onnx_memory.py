@@ -14,7 +14,7 @@ from onnx import TensorProto
 import pytest
 
 from trt_engine.errors import ModelFileError
-from trt_engine.onnx_memory import read_onnx_memory
+from trt_engine.memory.onnx_sizes import read_onnx_memory
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 

@@ -13,8 +13,8 @@ from onnx import numpy_helper
 import pytest
 
 from trt_engine.errors import ModelFileError
+from trt_engine.lidar.pillar_file import split
 from trt_engine.lidar_card import PointsInput
-from trt_engine.pillar_file import split
 
 POINTS = PointsInput('voxels', (0, 0, 0, 4, 2, 1), (1, 1, 1), 3, 7, 'pillar10')
 FLOAT, INT32 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from trt_engine.errors import PointsError
+from trt_engine.lidar.pillars import BirdsEye
+from trt_engine.lidar.pillars import PaddedPillars
+from trt_engine.lidar.pillars import PillarCounts
+from trt_engine.lidar.pillars import Pillarizer
+from trt_engine.lidar.pillars import PillarNet
 from trt_engine.lidar_card import PointsInput
-from trt_engine.pillars import BirdsEye
-from trt_engine.pillars import PaddedPillars
-from trt_engine.pillars import PillarCounts
-from trt_engine.pillars import Pillarizer
-from trt_engine.pillars import PillarNet
 
 pytestmark = pytest.mark.slow
 

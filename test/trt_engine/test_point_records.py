@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from trt_engine.errors import PointsError
-from trt_engine.point_records import PointLayout
-from trt_engine.point_records import PointRecords
+from trt_engine.lidar.point_records import PointLayout
+from trt_engine.lidar.point_records import PointRecords
 
 LAYOUT = PointLayout(12, (4, None, 0), (1.0,) * 3, (0.0, 5.0, 0.0))
 

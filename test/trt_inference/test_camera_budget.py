@@ -13,10 +13,10 @@ import pytest
 from trt_engine.card import load_card
 from trt_engine.errors import ImageError
 from trt_engine.errors import MemoryBudgetError
-from trt_engine.memory_budget import Budget
-from trt_engine.memory_budget import Room
+from trt_engine.memory.budget import Budget
+from trt_engine.memory.budget import Room
+from trt_engine.memory.network import onnx_memory
 from trt_engine.model_file import resolve_model
-from trt_engine.network_memory import onnx_memory
 from trt_inference.camera import budget as camera_budget
 from trt_inference.camera.budget import CameraBudget
 from trt_inference.camera.image_view import view_compressed_image

@@ -27,12 +27,12 @@ from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ImageError
 from trt_engine.errors import MemoryBudgetError
 from trt_engine.health import Level
-from trt_engine.memory import MIB
-from trt_engine.memory_budget import Room
+from trt_engine.memory.budget import Room
+from trt_engine.memory.machine import MIB
+from trt_engine.memory.network import largest_batch
+from trt_engine.memory.network import loaded_memory
+from trt_engine.memory.network import onnx_memory
 from trt_engine.model_file import resolve_model
-from trt_engine.network_memory import largest_batch
-from trt_engine.network_memory import loaded_memory
-from trt_engine.network_memory import onnx_memory
 from trt_inference.camera.gpu_pipeline import GpuDetector
 from trt_inference.camera.memory import budget_health
 from trt_inference.camera.memory import camera_parts

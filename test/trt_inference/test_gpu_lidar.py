@@ -31,9 +31,9 @@ from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import InferenceError
 from trt_engine.errors import ModelFileError
 from trt_engine.errors import PointsError
+from trt_engine.lidar.model import network_file
+from trt_engine.lidar.model import pillar_weights
 from trt_engine.lidar_card import PointsInput
-from trt_engine.lidar_model import network_file
-from trt_engine.lidar_model import pillar_weights
 from trt_inference.lidar import gpu_pipeline as gpu_lidar
 from trt_inference.lidar.boxes3d import Boxes3d
 from trt_inference.lidar.clouds import CloudOptions

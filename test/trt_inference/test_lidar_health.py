@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from trt_engine.health import Level
-from trt_engine.pillars import PillarCounts
+from trt_engine.lidar.pillars import PillarCounts
 from trt_inference.lidar.health import CloudCounts
 from trt_inference.lidar.health import points_health
 

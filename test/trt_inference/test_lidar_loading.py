@@ -25,8 +25,8 @@ from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ConfigError
 from trt_engine.errors import InferenceError
 from trt_engine.errors import ModelFileError
+from trt_engine.lidar.model import network_file
 from trt_engine.lidar_card import PointsInput
-from trt_engine.lidar_model import network_file
 from trt_inference.detector.engines import open_encoder
 from trt_inference.lidar.clouds import CloudOptions
 from trt_inference.lidar.config import LidarConfig

@@ -16,8 +16,8 @@ from tools.lidar_simulator.sensor import SENSORS
 from tools.lidar_simulator.sweep import simulate
 from trt_engine.backends.onnxruntime import OnnxRuntimeBackend
 from trt_engine.card import ModelSource
-from trt_engine.lidar_model import network_file
-from trt_engine.lidar_model import pillar_weights
+from trt_engine.lidar.model import network_file
+from trt_engine.lidar.model import pillar_weights
 from trt_inference.lidar.pipeline import LidarDetector
 from trt_inference.lidar.pipeline import PlacedCloud
 from trt_inference.lidar.point_view import PointView

@@ -21,8 +21,8 @@ from trt_engine.card import Thresholds
 from trt_engine.errors import CardError
 from trt_engine.errors import InferenceError
 from trt_engine.errors import PointsError
+from trt_engine.lidar.model import PillarWeights
 from trt_engine.lidar_card import PointsInput
-from trt_engine.lidar_model import PillarWeights
 from trt_inference.lidar.clouds import CloudOptions
 from trt_inference.lidar.pipeline import LidarDetector
 from trt_inference.lidar.pipeline import PlacedCloud

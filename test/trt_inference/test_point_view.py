@@ -21,8 +21,8 @@ from rosbags.typesys import get_typestore
 from rosbags.typesys import Stores
 
 from trt_engine.errors import PointsError
+from trt_engine.lidar.pillars import Pillarizer
 from trt_engine.lidar_card import PointsInput
-from trt_engine.pillars import Pillarizer
 from trt_inference.lidar.birds_eye import draw
 from trt_inference.lidar.birds_eye import places
 from trt_inference.lidar.boxes3d import Boxes3d

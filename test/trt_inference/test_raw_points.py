@@ -15,9 +15,9 @@ from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.pillar_targets import PillarRows
 from trt_engine.cuda.pillars import PillarPlan
 from trt_engine.cuda.runtime import Stream
+from trt_engine.lidar.pillars import PaddedPillars
+from trt_engine.lidar.pillars import Pillarizer
 from trt_engine.lidar_card import PointsInput
-from trt_engine.pillars import PaddedPillars
-from trt_engine.pillars import Pillarizer
 from trt_inference.lidar.point_view import PointReader
 from trt_inference.lidar.point_view import PointView
 from trt_inference.lidar.raw_points import raw_points

@@ -28,7 +28,7 @@ from tools.lidar_network.form import POINTS
 from tools.lidar_simulator.sensor import SENSORS
 from tools.lidar_simulator.sweep import simulate
 from trt_engine.backend import Array
-from trt_engine.pillars import Pillarizer
+from trt_engine.lidar.pillars import Pillarizer
 
 COUNTS = (10_000, 30_000, 120_000, 300_000, 1_000_000, 2_000_000)
 ROUNDS = 15

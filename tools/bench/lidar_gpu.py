@@ -43,11 +43,11 @@ from trt_engine.cuda.runtime import call
 from trt_engine.cuda.runtime import device_name
 from trt_engine.cuda.runtime import Stream
 from trt_engine.errors import PerceptionError
+from trt_engine.lidar.pillars import BirdsEye
+from trt_engine.lidar.pillars import Pillarizer
+from trt_engine.lidar.pillars import PillarNet
+from trt_engine.lidar.point_records import PointRecords
 from trt_engine.lidar_card import PointsInput
-from trt_engine.pillars import BirdsEye
-from trt_engine.pillars import Pillarizer
-from trt_engine.pillars import PillarNet
-from trt_engine.point_records import PointRecords
 from trt_inference.lidar.boxes3d import Boxes3d
 from trt_inference.lidar.decoders3d import Decoder3d
 from trt_inference.lidar.decoders3d import open_decoder3d

@@ -19,8 +19,8 @@ from tools.lidar_simulator.sensor import SENSORS
 from tools.lidar_simulator.sweep import simulate
 from tools.lidar_simulator.things import KINDS
 from trt_engine.backend import Array
+from trt_engine.lidar.pillars import Pillarizer
 from trt_engine.lidar_card import PointsInput
-from trt_engine.pillars import Pillarizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Example:
     """One sweep.
 
     Attributes:
-        features: (K, 10) float32, as in `trt_engine.pillars.Pillars`; so are sizes and cells.
+        features: (K, 10) float32, as in `trt_engine.lidar.pillars.Pillars`; so are sizes and cells.
         sizes: (V,).
         cells: (V,).
         boxes: (M, 7) float32, x, y, z, length, width, height, yaw, of things with a point on them

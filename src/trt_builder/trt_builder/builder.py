@@ -59,13 +59,13 @@ from trt_engine.errors import CalibrationError
 from trt_engine.errors import CheckFailedError
 from trt_engine.errors import NoReferenceError
 from trt_engine.errors import PerceptionError
+from trt_engine.lidar.model import network_file
+from trt_engine.lidar.pillar_inputs import network_shapes
 from trt_engine.lidar_card import PointsInput
-from trt_engine.lidar_model import network_file
 from trt_engine.manifest import Ingredients
 from trt_engine.manifest import Manifest
-from trt_engine.memory import read_memory
+from trt_engine.memory.machine import read_memory
 from trt_engine.model_file import file_digest
-from trt_engine.pillar_inputs import network_shapes
 from trt_engine.platform import Platform
 from trt_engine.platform import read_platform
 from trt_engine.store import Found

@@ -31,10 +31,10 @@ from trt_engine.errors import BackendError
 from trt_engine.errors import CheckFailedError
 from trt_engine.errors import ModelFileError
 from trt_engine.errors import NoReferenceError
+from trt_engine.lidar.model import pillar_weights
+from trt_engine.lidar.pillar_inputs import open_inputs
+from trt_engine.lidar.pillars import Pillarizer
 from trt_engine.lidar_card import PointsInput
-from trt_engine.lidar_model import pillar_weights
-from trt_engine.pillar_inputs import open_inputs
-from trt_engine.pillars import Pillarizer
 from trt_engine.preprocess import Preprocessor
 
 Inputs = Mapping[str, Array]

@@ -12,10 +12,10 @@ from typing import Literal
 
 from trt_builder.compat import Flavour
 from trt_engine.errors import BuildRefusedError
-from trt_engine.memory import LEAVE_MIB
-from trt_engine.memory import Memory
-from trt_engine.memory import MIB
-from trt_engine.memory import ROOT
+from trt_engine.memory.machine import LEAVE_MIB
+from trt_engine.memory.machine import Memory
+from trt_engine.memory.machine import MIB
+from trt_engine.memory.machine import ROOT
 from trt_engine.platform import text_of
 
 # what the process of a build has before any weight: TensorRT loads 1 GiB of kernels (8.6, measured

@@ -32,7 +32,7 @@ from trt_engine.card import with_overrides
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
 from trt_engine.errors import SourceError
-from trt_engine.lidar_model import network_file
+from trt_engine.lidar.model import network_file
 from trt_engine.model_file import resolve_model
 from trt_inference.lidar.boxes3d import Boxes3d
 from trt_inference.lidar.clouds import CloudOptions

@@ -36,7 +36,7 @@ from trt_engine.card import load_card
 from trt_engine.entry import read_text
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
-from trt_engine.lidar_model import network_file
+from trt_engine.lidar.model import network_file
 from trt_engine.store import Store
 
 SUMMARY = """\

@@ -26,7 +26,7 @@ from trt_builder.int8.sensitivity import SAMPLES
 from trt_builder.int8.sensitivity import to_text
 from trt_engine.card import Card
 from trt_engine.errors import CalibrationError
-from trt_engine.lidar_model import network_file
+from trt_engine.lidar.model import network_file
 
 SUMMARY = 'Measure what each layer loses in INT8; `mixed` keeps the worst in FP16.'
 EXAMPLE = 'example: trt_build sensitivity demo --set calibration.data=pictures/ --top 10'

@@ -56,7 +56,7 @@ class PillarTarget:
 
 
 class PillarGrid(PillarTarget):
-    """The bird's-eye grid, filled by the pillar network; as `trt_engine.pillars.BirdsEye`."""
+    """The bird's-eye grid, filled by the pillar network; as `trt_engine.lidar.pillars.BirdsEye`."""
 
     kernel = 'encode'
 
@@ -95,7 +95,7 @@ class PillarGrid(PillarTarget):
 
 
 class PillarRows(PillarTarget):
-    """Pillars for a network that takes them itself; as `trt_engine.pillars.PaddedPillars`."""
+    """Pillars for a network that takes them itself; as `trt_engine.lidar.pillars.PaddedPillars`."""
 
     kernel = 'pad'
     channels = 0

@@ -1,6 +1,6 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Points to pillars on the GPU: what `trt_engine.pillars` makes on the CPU, from raw records.
+"""Points to pillars on the GPU: what `trt_engine.lidar.pillars` makes on the CPU, from raw records.
 
 Cells, counts, and which points are kept are the same, and so is every bit of the features. What the
 pillar network makes of them differs by rounding, since the CPU path leaves sums to a library.
@@ -22,10 +22,10 @@ from trt_engine.cuda.pillar_targets import PillarRows
 from trt_engine.cuda.runtime import call
 from trt_engine.cuda.runtime import Stream
 from trt_engine.errors import PointsError
-from trt_engine.pillars import MAX_POINTS
-from trt_engine.pillars import PillarCounts
-from trt_engine.point_records import PointLayout
-from trt_engine.point_records import PointRecords
+from trt_engine.lidar.pillars import MAX_POINTS
+from trt_engine.lidar.pillars import PillarCounts
+from trt_engine.lidar.point_records import PointLayout
+from trt_engine.lidar.point_records import PointRecords
 
 # As in pillars.cu.
 _THREADS = 256

@@ -114,7 +114,7 @@ def device_memory() -> tuple[int, int]:
     """Return what is free of the current device's memory, and all of it, in bytes.
 
     Where the GPU shares the CPU's memory this leaves out what the kernel could still free: there,
-    `trt_engine.memory.read_memory` says more.
+    `trt_engine.memory.machine.read_memory` says more.
 
     Raises:
         BackendError: As for `call`.

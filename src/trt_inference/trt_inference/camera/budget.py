@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from trt_engine.card import Card
 from trt_engine.entry import Entry
-from trt_engine.lidar_model import network_file
-from trt_engine.memory_budget import ASSUMED
-from trt_engine.memory_budget import Budget
-from trt_engine.memory_budget import process_parts
-from trt_engine.network_memory import built_memory
-from trt_engine.network_memory import largest_batch
-from trt_engine.network_memory import loaded_memory
+from trt_engine.lidar.model import network_file
+from trt_engine.memory.budget import ASSUMED
+from trt_engine.memory.budget import Budget
+from trt_engine.memory.budget import process_parts
+from trt_engine.memory.network import built_memory
+from trt_engine.memory.network import largest_batch
+from trt_engine.memory.network import loaded_memory
 from trt_engine.picture import picture_size
 from trt_inference.camera.gpu_pipeline import GpuDetector
 from trt_inference.camera.image_view import CompressedView

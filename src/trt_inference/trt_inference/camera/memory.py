@@ -27,17 +27,17 @@ from trt_engine.encodings import find_layout
 from trt_engine.errors import ImageError
 from trt_engine.health import Health
 from trt_engine.health import Level
-from trt_engine.memory import MIB
-from trt_engine.memory import read_memory
-from trt_engine.memory_budget import ASSUMED
-from trt_engine.memory_budget import Assumptions
-from trt_engine.memory_budget import Basis
-from trt_engine.memory_budget import Budget
-from trt_engine.memory_budget import Part
-from trt_engine.memory_budget import process_parts
-from trt_engine.memory_budget import Room
-from trt_engine.memory_budget import Side
-from trt_engine.network_memory import NetworkMemory
+from trt_engine.memory.budget import ASSUMED
+from trt_engine.memory.budget import Assumptions
+from trt_engine.memory.budget import Basis
+from trt_engine.memory.budget import Budget
+from trt_engine.memory.budget import Part
+from trt_engine.memory.budget import process_parts
+from trt_engine.memory.budget import Room
+from trt_engine.memory.budget import Side
+from trt_engine.memory.machine import MIB
+from trt_engine.memory.machine import read_memory
+from trt_engine.memory.network import NetworkMemory
 from trt_engine.preprocess import as_taken
 from trt_inference.camera.decoders import GpuDecoder
 from trt_inference.camera.decoders import open_decoder
@@ -175,7 +175,7 @@ def node_budget(
 
     Args:
         card: The card of its network.
-        network: What the network takes, as `trt_engine.network_memory.loaded_memory` says.
+        network: What the network takes, as `trt_engine.memory.network.loaded_memory` says.
         cameras: As for `camera_parts`, likewise what follows `room` but for the assumptions.
         room: What is free, read after the network was loaded; see `room_here`.
         mapped: Whether the GPU reads the host's memory in place.

@@ -24,7 +24,7 @@ from trt_engine.card import Card
 from trt_engine.conversions import fill
 from trt_engine.entry import Entry
 from trt_engine.errors import PerceptionError
-from trt_engine.memory_budget import Budget
+from trt_engine.memory.budget import Budget
 from trt_engine.stop_signals import StopSignals
 from trt_inference.camera import conversions
 from trt_inference.camera.budget import CameraBudget

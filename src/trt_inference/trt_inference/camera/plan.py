@@ -20,9 +20,6 @@ from pathlib import Path
 import re
 import sys
 
-from trt_engine.boards import Board
-from trt_engine.boards import BOARDS
-from trt_engine.boards import find_board
 from trt_engine.card import Card
 from trt_engine.card import load_card
 from trt_engine.card import with_overrides
@@ -32,18 +29,21 @@ from trt_engine.errors import ConfigError
 from trt_engine.errors import ImageError
 from trt_engine.errors import PerceptionError
 from trt_engine.manifest import Ingredients
-from trt_engine.memory_budget import ASSUMED
-from trt_engine.memory_budget import Assumptions
-from trt_engine.memory_budget import Budget
-from trt_engine.memory_budget import Part
-from trt_engine.memory_budget import process_parts
-from trt_engine.memory_budget import Room
-from trt_engine.memory_budget import share_arena
+from trt_engine.memory.boards import Board
+from trt_engine.memory.boards import BOARDS
+from trt_engine.memory.boards import find_board
+from trt_engine.memory.budget import ASSUMED
+from trt_engine.memory.budget import Assumptions
+from trt_engine.memory.budget import Budget
+from trt_engine.memory.budget import Part
+from trt_engine.memory.budget import process_parts
+from trt_engine.memory.budget import Room
+from trt_engine.memory.budget import share_arena
+from trt_engine.memory.network import built_memory
+from trt_engine.memory.network import largest_batch
+from trt_engine.memory.network import NetworkMemory
+from trt_engine.memory.network import onnx_memory
 from trt_engine.model_file import resolve_model
-from trt_engine.network_memory import built_memory
-from trt_engine.network_memory import largest_batch
-from trt_engine.network_memory import NetworkMemory
-from trt_engine.network_memory import onnx_memory
 from trt_engine.platform import read_platform
 from trt_engine.store import Store
 from trt_inference.camera.memory import camera_parts

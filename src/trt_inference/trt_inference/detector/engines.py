@@ -18,7 +18,7 @@ from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import EngineMismatchError
 from trt_engine.health import Health
 from trt_engine.health import Level
-from trt_engine.lidar_model import network_file
+from trt_engine.lidar.model import network_file
 from trt_engine.manifest import Ingredients
 from trt_engine.model_file import resolve_model
 from trt_engine.platform import read_platform

@@ -45,7 +45,7 @@ from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
 from trt_engine.health import Health
 from trt_engine.health import Level
-from trt_engine.lidar_model import network_file
+from trt_engine.lidar.model import network_file
 from trt_engine.parameters import check
 from trt_engine.parameters import settings
 from trt_inference.detector.activity_node import Activity

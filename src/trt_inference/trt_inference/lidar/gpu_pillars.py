@@ -24,9 +24,9 @@ from trt_engine.cuda.pillar_targets import PillarRows
 from trt_engine.cuda.runtime import DeviceArray
 from trt_engine.cuda.scatter import ScatterPlan
 from trt_engine.errors import BackendUnavailableError
+from trt_engine.lidar.model import PillarWeights
+from trt_engine.lidar.pillar_inputs import network_shapes
 from trt_engine.lidar_card import PointsInput
-from trt_engine.lidar_model import PillarWeights
-from trt_engine.pillar_inputs import network_shapes
 
 _ON_CPU = 'clouds of this network are prepared on the CPU'
 
@@ -73,7 +73,7 @@ def open_route(
 ) -> PillarRoute:
     """Return the way of pillars into a network that is prepared for as many as there may be.
 
-    `trt_engine.pillar_inputs.open_inputs` has found nothing wrong with the same arguments.
+    `trt_engine.lidar.pillar_inputs.open_inputs` has found nothing wrong with the same arguments.
 
     Args:
         kernels: Where the kernels come from.

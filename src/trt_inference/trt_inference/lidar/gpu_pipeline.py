@@ -20,11 +20,11 @@ from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.pillars import PillarPlan
 from trt_engine.cuda.readouts3d import Readout3d
-from trt_engine.lidar_model import PillarWeights
-from trt_engine.pillar_inputs import network_shapes
-from trt_engine.pillar_inputs import open_inputs
-from trt_engine.point_records import PointLayout
-from trt_engine.point_records import PointRecords
+from trt_engine.lidar.model import PillarWeights
+from trt_engine.lidar.pillar_inputs import network_shapes
+from trt_engine.lidar.pillar_inputs import open_inputs
+from trt_engine.lidar.point_records import PointLayout
+from trt_engine.lidar.point_records import PointRecords
 from trt_inference.detector.gpu_runs import device_address
 from trt_inference.detector.gpu_runs import Plan
 from trt_inference.detector.gpu_runs import Runs
@@ -145,7 +145,7 @@ class GpuLidarDetector(CloudDetector):
         Args:
             card: The model card.
             backend: The loaded engine, from the grid on, or from the pillars.
-            weights: The network inside a pillar, as `trt_engine.lidar_model` reads it.
+            weights: The network inside a pillar, as `trt_engine.lidar.model` reads it.
             kernels: Where kernels come from; whoever made them closes them, after this.
             pool: Where memory comes from, likewise.
             encoder: An engine of the network inside a pillar, where `weights` does not hold it;

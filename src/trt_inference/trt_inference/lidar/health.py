@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trt_engine.health import Health
 from trt_engine.health import Level
-from trt_engine.pillars import PillarCounts
+from trt_engine.lidar.pillars import PillarCounts
 
 
 @dataclass(frozen=True)

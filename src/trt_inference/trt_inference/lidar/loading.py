@@ -18,8 +18,8 @@ from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.card import Card
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ModelFileError
-from trt_engine.lidar_model import pillar_weights
-from trt_engine.lidar_model import PillarWeights
+from trt_engine.lidar.model import pillar_weights
+from trt_engine.lidar.model import PillarWeights
 from trt_engine.model_file import resolve_model
 from trt_inference.detector.loaded import LoadedNetwork
 from trt_inference.detector.loaded import open_resources

@@ -19,10 +19,10 @@ from trt_engine.backend import Array
 from trt_engine.backend import Backend
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
-from trt_engine.lidar_model import PillarWeights
-from trt_engine.pillar_inputs import open_inputs
-from trt_engine.pillars import PillarCounts
-from trt_engine.pillars import Pillarizer
+from trt_engine.lidar.model import PillarWeights
+from trt_engine.lidar.pillar_inputs import open_inputs
+from trt_engine.lidar.pillars import PillarCounts
+from trt_engine.lidar.pillars import Pillarizer
 from trt_inference.lidar.boxes3d import Boxes3d
 from trt_inference.lidar.clouds import check_transform
 from trt_inference.lidar.clouds import CloudOptions
@@ -205,7 +205,7 @@ class LidarDetector(CloudDetector):
         Args:
             card: The model card.
             backend: Runs the network, from the grid on, or from the pillars.
-            weights: The network inside a pillar, as `trt_engine.lidar_model` reads it.
+            weights: The network inside a pillar, as `trt_engine.lidar.model` reads it.
             encoder: Runs the network inside a pillar instead, where `weights` does not hold it.
             options: What is done to clouds first.
             clock: Seconds, for durations.

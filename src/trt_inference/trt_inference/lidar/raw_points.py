@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 
 from trt_engine.backend import Array
+from trt_engine.lidar.point_records import PointLayout
+from trt_engine.lidar.point_records import PointRecords
 from trt_engine.lidar_card import PointsInput
-from trt_engine.point_records import PointLayout
-from trt_engine.point_records import PointRecords
 from trt_inference.lidar.point_view import PointView
 
 

@@ -1,7 +1,7 @@
 // Copyright 2026 the jetson_perception authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// From the points of a lidar to pillars, as `trt_engine.pillars` makes them on the CPU:
+// From the points of a lidar to pillars, as `trt_engine.lidar.pillars` makes them on the CPU:
 //   clear   empties the cells of the grid that the last cloud filled
 //   locate  finds the cell of each point, and counts the points of each cell
 //   totals  sums the counts of each stretch of cells

@@ -24,7 +24,7 @@ _FORMAT = 1  # of what is written; another makes other files
 
 @dataclass(frozen=True, eq=False)
 class PillarWeights:
-    """The network inside a pillar, as `trt_engine.pillars.PillarNet` takes it.
+    """The network inside a pillar, as `trt_engine.lidar.pillars.PillarNet` takes it.
 
     Attributes:
         weight: (feature_size, C) float32, normalisation folded in.
@@ -48,8 +48,8 @@ def network_file(card: Card) -> Path:
     path = resolve_model(card)
     if isinstance(card.input, ImageInput):
         return path
-    from trt_engine.pillar_file import has_scatter
-    from trt_engine.pillar_file import split
+    from trt_engine.lidar.pillar_file import has_scatter
+    from trt_engine.lidar.pillar_file import split
 
     model = _load(path)
     if not has_scatter(model):
@@ -69,9 +69,9 @@ def pillar_weights(card: Card) -> PillarWeights | None:
         ModelNotFetchedError: The card names a URL that has not been downloaded yet.
         ModelFileError: A file is missing, not the one meant, or has another form.
     """
-    from trt_engine.pillar_file import has_scatter
-    from trt_engine.pillar_file import read_encoder
-    from trt_engine.pillar_file import split
+    from trt_engine.lidar.pillar_file import has_scatter
+    from trt_engine.lidar.pillar_file import read_encoder
+    from trt_engine.lidar.pillar_file import split
 
     points: PointsInput = card.points
     if card.encoder is not None:

@@ -24,14 +24,14 @@ from trt_engine.build_settings import Build
 from trt_engine.card import Card
 from trt_engine.entry import Entry
 from trt_engine.entry import read_text
-from trt_engine.memory import MIB
-from trt_engine.memory_budget import ACTIVATIONS
-from trt_engine.memory_budget import ASSUMED
-from trt_engine.memory_budget import Assumptions
-from trt_engine.memory_budget import Basis
-from trt_engine.memory_budget import Part
-from trt_engine.memory_budget import SCRATCH
-from trt_engine.onnx_memory import read_onnx_memory
+from trt_engine.memory.budget import ACTIVATIONS
+from trt_engine.memory.budget import ASSUMED
+from trt_engine.memory.budget import Assumptions
+from trt_engine.memory.budget import Basis
+from trt_engine.memory.budget import Part
+from trt_engine.memory.budget import SCRATCH
+from trt_engine.memory.machine import MIB
+from trt_engine.memory.onnx_sizes import read_onnx_memory
 
 _WEIGHT_BITS: Mapping[str, int] = {'fp32': 32, 'int8': 8, 'fp8': 8}  # all others: 16
 _NUMPY = {

@@ -15,12 +15,12 @@ from trt_engine.backend import Array
 from trt_engine.backend import Backend
 from trt_engine.backend import TensorInfo
 from trt_engine.errors import ModelFileError
+from trt_engine.lidar.model import PillarWeights
+from trt_engine.lidar.pillars import BirdsEye
+from trt_engine.lidar.pillars import PaddedPillars
+from trt_engine.lidar.pillars import PillarNet
+from trt_engine.lidar.pillars import Pillars
 from trt_engine.lidar_card import PointsInput
-from trt_engine.lidar_model import PillarWeights
-from trt_engine.pillars import BirdsEye
-from trt_engine.pillars import PaddedPillars
-from trt_engine.pillars import PillarNet
-from trt_engine.pillars import Pillars
 
 Encoder = Callable[[Pillars], Array]
 

@@ -15,8 +15,8 @@ from typing import Any
 from typing import Literal
 
 from trt_engine.errors import MemoryBudgetError
-from trt_engine.memory import LEAVE_MIB
-from trt_engine.memory import MIB
+from trt_engine.memory.machine import LEAVE_MIB
+from trt_engine.memory.machine import MIB
 
 Basis = Literal['exact', 'bound', 'estimate', 'assumed']
 Side = Literal['device', 'host']

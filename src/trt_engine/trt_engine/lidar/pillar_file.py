@@ -3,8 +3,8 @@
 """Splits a PointPillars file as NVIDIA exports it: the pillar network, and a plain rest.
 
 What stands between the two in the file is a TensorRT plugin. Without it the first part runs in
-`trt_engine.pillars` or in a kernel, and the rest builds as any other network. CenterPoint has the
-pillar network in a file of its own, which is read here likewise.
+`pillars` or in a kernel, and the rest builds as any other network. CenterPoint has the pillar
+network in a file of its own, which is read here likewise.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ class PointRecords:
         """Return points that are numbers already as records.
 
         Args:
-            points: (N, point_size) float32, as `trt_engine.pillars.Pillarizer` takes them; row
-                by row in memory is not copied.
+            points: (N, point_size) float32, as `pillars.Pillarizer` takes them; row by row in
+                memory is not copied.
             measured: As of `PointLayout`.
         """
         rows = np.ascontiguousarray(points, '<f4')
