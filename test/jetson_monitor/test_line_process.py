@@ -75,9 +75,8 @@ def test_lines_are_handed_over_whole_also_in_pieces():
 def test_a_program_that_ends_is_started_again_and_says_how_it_ended():
     lines = []
     process = started('echo word; exit 3', lines)
-    until(lambda: process.starts >= 3)
+    until(lambda: process.starts >= 3 and 'sh ended with status 3' in process.problem)
     process.close()
-    assert 'sh ended with status 3' in process.problem
     assert lines[:2] == ['word', 'word']
 
 

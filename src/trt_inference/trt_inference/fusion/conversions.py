@@ -52,10 +52,10 @@ def seen_in_image(message: Detection2DArray) -> SeenInImage:
         for box in (each.bbox for each in named)
     ]
     x, y, across, down, turn = np.array(places, np.float64).reshape(-1, 5).T
-    with np.errstate(invalid='ignore'):  # what is no number is refused below
+    with np.errstate(invalid='ignore', over='ignore'):  # what is no number is refused below
         cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
         width, height = across * cos + down * sin, across * sin + down * cos
-    sides = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        sides = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     return SeenInImage(
         np.stack(sides, axis=-1),
         tuple(each.class_id for each in best),
