@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +15,7 @@ import hashlib
 import json
 from pathlib import Path
 import sys
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import track
@@ -152,11 +154,20 @@ def measure(
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure one card's network; return the exit status."""
-    args = _parser().parse_args(argv)
+class Told(Protocol):
+    """What is said of a network."""
+
+    def to_text(self) -> str:
+        """Return it for people."""
+
+    def to_json(self) -> str:
+        """Return it for programs."""
+
+
+def tell(run: Callable[[argparse.Namespace], Told], args: argparse.Namespace) -> int:
+    """Print and write what `run` says of a network, or why it cannot; return the exit status."""
     try:
-        report = _run(args)
+        report = run(args)
         print(report.to_text())
         if args.json is not None:
             write_report(args.json, report.to_json())
@@ -167,6 +178,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print('stopped', file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure one card's network; return the exit status."""
+    return tell(_run, _parser().parse_args(argv))
 
 
 def network_arguments(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,6 @@ from trt_engine.card import load_card
 from trt_engine.card import Thresholds
 from trt_engine.card import with_overrides
 from trt_engine.errors import ConfigError
-from trt_engine.errors import PerceptionError
 from trt_engine.errors import SourceError
 from trt_engine.lidar.model import network_file
 from trt_engine.model_file import resolve_model
@@ -44,11 +43,10 @@ from trt_inference.replay.cloud_files import Cloud
 from trt_inference.replay.cloud_files import read_cloud
 from trt_validation.accuracy import check_report
 from trt_validation.accuracy import figure
-from trt_validation.accuracy import INTERRUPTED
 from trt_validation.accuracy import mismatch
 from trt_validation.accuracy import network_arguments
 from trt_validation.accuracy import open_network
-from trt_validation.accuracy import write_report
+from trt_validation.accuracy import tell
 from trt_validation.lidar_question import CENTRE_M
 from trt_validation.lidar_question import IOU
 from trt_validation.lidar_question import LEAST_POINTS
@@ -153,19 +151,7 @@ def as_placed(cloud: Cloud) -> PlacedCloud:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure one card's network; return the exit status."""
-    args = _parser().parse_args(argv)
-    try:
-        report = _run(args)
-        print(report.to_text())
-        if args.json is not None:
-            write_report(args.json, report.to_json())
-    except PerceptionError as exc:
-        print(f'error: {exc}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return tell(_run, _parser().parse_args(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
