@@ -34,7 +34,7 @@ build: setup
 		$(if $(FLAVOUR),--flavour $(FLAVOUR),--dry-run) $(ARGS)'
 
 test: setup
-	@bash -c '$(ENV) && exec python -m pytest test -n auto --dist loadgroup'
+	@bash -c '$(ENV) && exec python -m pytest test -n auto'
 
 unit: setup
 	@bash -c '$(ENV) && exec python -m pytest test -n auto -m "not slow and not ros"'

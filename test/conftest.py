@@ -15,18 +15,27 @@ import re
 import shutil
 import sys
 from types import ModuleType
+import uuid
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SLOW_FILE = re.compile(r'^pytestmark = (\[\s*)?pytest\.mark\.slow', re.MULTILINE)
 FAKE_GPU = REPOSITORY / 'test' / 'fake_gpu'
+ROS_DOMAINS = 100  # that are safe on every system, but for the one that everybody takes
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line('markers', 'slow: minutes, not milliseconds; left out of the unit pass')
     config.addinivalue_line('markers', 'ros: needs ROS 2: . tools/env.sh')
     os.environ.setdefault('TRT_CARD_PATH', str(REPOSITORY / 'config' / 'models'))
+    # Before rclpy reads them; children inherit both. Each worker has a domain of its own: nodes of
+    # two tests would meet, and those of two runs on one machine.
+    run = os.environ.get('PYTEST_XDIST_TESTRUNUID') or uuid.uuid4().hex
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+    domain = 1 + (int(run, 16) + worker) % ROS_DOMAINS
+    os.environ['ROS_DOMAIN_ID'] = str(domain)
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 
 
 def find_data() -> Path | None:
@@ -44,16 +53,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in folders that need ROS are marked so; without ROS they are skipped, and listed.
-
-    Of several workers, one runs them all, one after the other: nodes of two tests would meet.
-    """
+    """Tests in folders that need ROS are marked so; without ROS they are skipped, and listed."""
     has_ros = importlib.util.find_spec('rclpy') is not None
     for item in items:
         if {'system', 'trt_interfaces'} & set(item.path.relative_to(REPOSITORY).parts):
             item.add_marker('ros')
         if item.get_closest_marker('ros'):
-            item.add_marker(pytest.mark.xdist_group('ros'))
             reason = 'ROS 2 is not in this environment'
             item.add_marker(pytest.mark.skipif(not has_ros, reason=reason))
 

@@ -8,8 +8,6 @@ from collections import defaultdict
 from dataclasses import fields
 import json
 import math
-import os
-import random
 import signal
 import subprocess
 import sys
@@ -20,9 +18,6 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not in this environment: . tools/env.sh')
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
-# Chosen before rclpy reads them; children inherit both.
-os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 100))
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 
 import rclpy  # noqa: E402
 from rclpy.executors import MultiThreadedExecutor  # noqa: E402

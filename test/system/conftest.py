@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 import os
 from pathlib import Path
-import random
 import signal
 import subprocess
 import sys
@@ -19,9 +18,6 @@ import time
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Chosen before rclpy reads them; children inherit both.
-os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 100))
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 # A shell starts background jobs with Ctrl-C ignored; what is launched here must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
