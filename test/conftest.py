@@ -22,6 +22,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 SLOW_FILE = re.compile(r'^pytestmark = (\[\s*)?pytest\.mark\.slow', re.MULTILINE)
 FAKE_GPU = REPOSITORY / 'test' / 'fake_gpu'
+STAND_IN = '10.3.0'  # version of the stand-in for TensorRT, where none is asked for
 ROS_DOMAINS = 100  # that are safe on every system, but for the one that everybody takes
 
 
@@ -50,6 +51,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.suffix != '.py' or 'not slow' not in config.option.markexpr:
         return None
     return True if SLOW_FILE.search(collection_path.read_text()) else None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Engines are of both kinds; a test that looks into the stand-in has engines of that alone."""
+    if 'engines' in metafunc.fixturenames:
+        kinds = ['stand-in', 'gpu'][: 1 if 'fake_cuda' in metafunc.fixturenames else 2]
+        metafunc.parametrize('engines', kinds, indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -108,7 +116,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
         if (runtime := sys.modules.get('trt_engine.cuda.runtime')) is not None:
             runtime.bindings.cache_clear()
 
-    def choose(version: str = '10.3.0', does: str = 'build', gpu: str = '8.7') -> None:
+    def choose(version: str = STAND_IN, does: str = 'build', gpu: str = '8.7') -> None:
         metadata = tmp_path / 'fake_gpu' / version / f'tensorrt-{version}.dist-info' / 'METADATA'
         metadata.parent.mkdir(parents=True, exist_ok=True)
         metadata.write_text(f'Metadata-Version: 2.1\nName: tensorrt\nVersion: {version}\n')
@@ -181,6 +189,11 @@ def device(request: pytest.FixtureRequest) -> Device:
     if request.param == 'stand-in':
         request.getfixturevalue('fake_cuda')
         return Device()
+    require_gpu()
+    return Device()
+
+
+def require_gpu() -> None:
     from trt_engine.cuda.runtime import call
     from trt_engine.errors import BackendUnavailableError
 
@@ -188,4 +201,59 @@ def device(request: pytest.FixtureRequest) -> Device:
         call('cudaGetDevice')
     except BackendUnavailableError:
         pytest.skip('no GPU here')
-    return Device()
+
+
+class Engines:
+    """Engines of the stand-in for TensorRT, or of TensorRT itself for the GPU that is here.
+
+    Attributes:
+        real: Whether they are TensorRT's.
+    """
+
+    def __init__(self, version: str, folder: Path, built: dict[tuple[object, ...], bytes]) -> None:
+        self.real = version != STAND_IN
+        self._version = version
+        self._folder = folder
+        self._built = built  # real ones take seconds each, and tests share models
+
+    def build(self, model: Path, profiles: tuple[object, ...] = ()) -> Path:
+        from trt_builder.settings import Resolved
+        from trt_builder.tensorrt_build import build
+
+        numbers = tuple(int(part) for part in self._version.split('.')[:3])
+        resolved = Resolved(
+            'tensorrt', numbers, 'fp32', strongly_typed=numbers >= (11,), profiles=profiles,
+            cleared=('TF32',), optimization_level=0, tactic_sources=(),
+        )  # fmt: skip
+        key = (self._version, model.read_bytes(), repr(profiles))
+        if key not in self._built:
+            output = build(resolved, model, report=lambda *_: None, log=lambda *_: None)
+            self._built[key] = output.plan
+        path = self._folder / f'{model.stem}.plan'
+        path.write_bytes(self._built[key])
+        return path
+
+    def golden(self, model: Path, plan: Path):
+        """Return what gives the very outputs of an engine, for the CPU's path."""
+        from trt_engine.backends import open_backend
+
+        return open_backend('tensorrt', plan) if self.real else open_backend('onnxruntime', model)
+
+
+@pytest.fixture(scope='session')
+def built() -> dict[tuple[object, ...], bytes]:
+    """Return the engines so far."""
+    return {}
+
+
+@pytest.fixture
+def engines(
+    request: pytest.FixtureRequest, tmp_path: Path, built: dict[tuple[object, ...], bytes]
+) -> Engines:
+    """Have engines of the stand-in, and where there are TensorRT and a GPU, of these too."""
+    if request.param == 'stand-in':
+        request.getfixturevalue('fake_cuda')
+        return Engines(STAND_IN, tmp_path, built)
+    require_gpu()
+    library = pytest.importorskip('tensorrt', reason='no TensorRT here')
+    return Engines(library.__version__, tmp_path, built)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,8 +17,6 @@ import pytest
 from tools.lidar_network import form
 from tools.lidar_network.onnx_file import write
 from tools.lidar_network.untrained import untrained
-from trt_builder.settings import Resolved
-from trt_builder.tensorrt_build import build
 from trt_engine.backends import open_backend
 from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.build_settings import ShapeRange
@@ -180,10 +179,6 @@ def profiles_of(model):
     return (ranges,) if ranges else ()
 
 
-def quiet(*_) -> None:
-    pass
-
-
 @pytest.fixture(scope='module')
 def compiled(tmp_path_factory):
     """Return where kernels are kept from test to test."""
@@ -191,33 +186,27 @@ def compiled(tmp_path_factory):
 
 
 @pytest.fixture
-def make(fake_cuda, tmp_path, monkeypatch, compiled):
+def make(engines, tmp_path, monkeypatch, compiled):
     """Return a function that makes a detector of a card on the GPU, and one on the CPU."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     closing = []
 
-    def engine(model, name):
-        resolved = Resolved(
-            'tensorrt', (10, 3, 0), 'fp32', strongly_typed=False, profiles=profiles_of(model)
-        )
-        plan = tmp_path / f'{name}.plan'
-        plan.write_bytes(build(resolved, model, report=quiet, log=quiet).plan)
-        closing.append(open_backend('tensorrt', plan))
-        return closing[-1]
+    def opened(model):
+        plan = engines.build(model, profiles_of(model))
+        both = open_backend('tensorrt', plan), engines.golden(model, plan)
+        closing.extend(both)
+        return both
 
     def make(card='kernel', does='build', options=None, mapped=None, **settings):
         monkeypatch.setenv('FAKE_TENSORRT', f'10.3.0 {does}')
         card = ROUTES[card](tmp_path) if isinstance(card, str) else card
-        encoders = [None, None]
+        encoders = None, None
         weights = None
         try:
             weights = pillar_weights(card)
         except ModelFileError:
-            encoders = [
-                engine(card.encoder.source, 'encoder'),
-                open_backend('onnxruntime', tmp_path / 'encoder.onnx'),
-            ]
-        backend = engine(network_file(card), 'network')
+            encoders = opened(Path(card.encoder.source))
+        backend, golden = opened(network_file(card))
         pool, kernels = Pool(mapped=mapped), Kernels(compiled)
         closing.extend((pool, kernels))
         detector = GpuLidarDetector(
@@ -225,7 +214,6 @@ def make(fake_cuda, tmp_path, monkeypatch, compiled):
             options=options, **settings,
         )  # fmt: skip
         closing.append(detector)
-        golden = open_backend('onnxruntime', network_file(card))
         reference = LidarDetector(card, golden, weights, encoder=encoders[1], options=options)
         return detector, reference
 

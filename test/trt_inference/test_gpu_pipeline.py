@@ -16,8 +16,6 @@ from onnx import TensorProto
 import onnxruntime
 import pytest
 
-from trt_builder.settings import Resolved
-from trt_builder.tensorrt_build import build
 from trt_engine.backends import open_backend
 from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.build_settings import ShapeRange
@@ -92,34 +90,26 @@ def profiles_of(model: Path) -> tuple[dict[str, ShapeRange], ...]:
 
 
 @pytest.fixture
-def make_detector(fake_cuda, tmp_path, monkeypatch):
+def make_detector(engines, tmp_path, monkeypatch):
     """Return a function that makes a detector for a card and its network."""
     closing = []
 
     def make(card: Card = CARD, model: Path | None = None, does: str = 'build', **settings):
-        monkeypatch.setenv('FAKE_TENSORRT', f'10.3.0 {does}')
         model = model or make_network(tmp_path / 'net.onnx')
-        resolved = Resolved(
-            'tensorrt', (10, 3, 0), 'fp32', strongly_typed=False, profiles=profiles_of(model)
-        )
-        plan = tmp_path / 'engine.plan'
-        plan.write_bytes(build(resolved, model, report=quiet, log=quiet).plan)
-        backend = open_backend('tensorrt', plan)
-        closing.append(backend)
+        monkeypatch.setenv('FAKE_TENSORRT', f'10.3.0 {does}')
+        plan = engines.build(model, profiles_of(model))
+        backend, golden = open_backend('tensorrt', plan), engines.golden(model, plan)
+        closing.extend((backend, golden))
         pool, kernels = Pool(), Kernels(tmp_path / 'cubins')
         closing.extend((pool, kernels))
         detector = GpuDetector(card, backend, kernels=kernels, pool=pool, **settings)
         closing.append(detector)
-        reference = Detector(card, open_backend('onnxruntime', model))
+        reference = Detector(card, golden)
         return detector, reference
 
     yield make
     for each in reversed(closing):
         each.close()
-
-
-def quiet(*_) -> None:
-    pass
 
 
 def same(found, wanted) -> None:
