@@ -250,6 +250,10 @@ def same(detector, reference, *clouds):
     total = 0
     for each in clouds:
         found, wanted = detector(each), reference(each)
+        if reference.backend.identity.startswith('TensorRT') and len(wanted):
+            alike(found, wanted)
+            total += len(found)
+            continue
         assert len(found) == len(wanted)
         np.testing.assert_array_equal(found.classes, wanted.classes)
         # the features of a pillar are sums of ten products, added in another order
@@ -262,6 +266,15 @@ def same(detector, reference, *clouds):
         assert counters(detector) == counters(reference)
         total += len(found)
     return total
+
+
+def alike(found, wanted):
+    """Check that nearly all have a partner: features that are rounded differently change ranks."""
+    for mine, its in ((found, wanted), (wanted, found)):
+        apart = np.abs(mine.centers[:, None] - its.centers).max(-1)
+        apart = np.maximum(apart, np.abs(mine.scores[:, None] - its.scores))
+        apart[mine.classes[:, None] != its.classes] = np.inf
+        assert (apart.min(1) < 1e-3).mean() > 0.97
 
 
 def counters(detector):
@@ -491,7 +504,9 @@ def test_the_parts_of_a_cloud_are_the_cloud(make, route):
     assert same(detector, reference, cloud(1)) > 0
 
 
-def test_a_network_for_any_number_of_pillars_must_be_told_how_many_are_real(make, tmp_path):
+def test_a_network_for_any_number_of_pillars_must_be_told_how_many_are_real(
+    make, fake_cuda, tmp_path
+):
     counted = replace(ALONE, count_tensor='count')
     detector, _ = make(write_whole(tmp_path, pillars=None, points=counted))
     assert len(detector(cloud(1)))
@@ -499,7 +514,7 @@ def test_a_network_for_any_number_of_pillars_must_be_told_how_many_are_real(make
         make(write_whole(tmp_path, pillars=None, points=ALONE))
 
 
-def test_what_is_not_filled_on_the_gpu_is_refused(make, tmp_path):
+def test_what_is_not_filled_on_the_gpu_is_refused(make, fake_cuda, tmp_path):
     with pytest.raises(BackendUnavailableError, match="'places' is int64; wanted int32"):
         make(write_whole(tmp_path, integers=INT64))
     smaller = replace(PILLARS, max_voxels=200)

@@ -300,7 +300,9 @@ def test_an_engine_for_any_number_of_images_takes_one(make_detector, tmp_path):
 def test_a_frame_is_brought_to_the_gpu_while_it_works_on_the_one_before(make_detector, fake_cuda):
     detector, reference = make_detector()
     first = detector.begin([(FRAME, 'bgr8')])
+    assert len(fake_cuda.streams) == 1
     second = detector.begin([(FRAME[::-1], 'bgr8')])
+    assert len(fake_cuda.streams) == 2, 'it is copied beside the first'
     with pytest.raises(InferenceError, match='begun with 2 not finished; allowed: 2'):
         detector.begin([(FRAME, 'bgr8')])
     same(*first(), reference(FRAME, 'bgr8'))

@@ -211,6 +211,10 @@ class Event:
         """
         call('cudaEventSynchronize', self._event)
 
+    def hold(self, stream: Stream) -> None:
+        """Have what is put into a stream from now on wait until it is reached, on the GPU."""
+        call('cudaStreamWaitEvent', stream.handle, self._event, 0)
+
     def since(self, earlier: Event) -> float:
         """Return the ms from one event to this; both are for timing, and have been reached."""
         elapsed_ms: float = call('cudaEventElapsedTime', earlier._event, self._event)

@@ -16,6 +16,7 @@ from trt_engine.cuda.detections import DetectionsPlan
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.nvjpeg import Jpeg
 from trt_engine.cuda.preprocess import FramePlan
+from trt_engine.cuda.runtime import Stream
 from trt_inference.detector.gpu_runs import Plan
 
 
@@ -74,10 +75,15 @@ class BatchPlan(Plan):
         self.images = images
         self._network = network
 
-    def enqueue(self) -> None:
-        """Put the work into the stream piece by piece; see `Plan.enqueue`."""
+    def upload(self, stream: Stream) -> None:
+        """Put the copies of the images into a stream; see `Plan.upload`."""
         for image in self.images:
-            image.frame.enqueue(self.stream)
+            image.frame.upload(stream)
+
+    def compute(self) -> None:
+        """Put the work on the images into the stream; see `Plan.compute`."""
+        for image in self.images:
+            image.frame.convert(self.stream)
         self._network.enqueue()
         for image in self.images:
             image.detections.enqueue(self.stream)

@@ -36,8 +36,11 @@ class Plan(ABC):
     Attributes:
         stream: Where it runs.
         graph: The work, recorded; None where it is not.
+        graph_after_upload: All of it but the upload, recorded; None where it is not.
         retired: Whether it is of no more use once the run under way is finished.
     """
+
+    fixed_upload = True  # whether each run brings as many bytes, as a graph that does it must
 
     def __init__(self, stream: Stream, memory: Lease, *, spin: bool = False) -> None:
         """Take over what it consists of.
@@ -49,28 +52,68 @@ class Plan(ABC):
         """
         self.stream = stream
         self.graph: Graph | None = None
+        self.graph_after_upload: Graph | None = None
         self.retired = False
         self._memory = memory
+        self._brought = Event()
         self._done = Event(spin=spin)
 
     @abstractmethod
-    def enqueue(self) -> None:
-        """Put the work into the stream piece by piece.
+    def upload(self, stream: Stream) -> None:
+        """Put into a stream what brings to the GPU what was staged.
+
+        Raises:
+            InferenceError: CUDA refused it.
+        """
+
+    @abstractmethod
+    def compute(self) -> None:
+        """Put all that comes after the upload into the plan's stream, piece by piece.
 
         Raises:
             InferenceError: CUDA or TensorRT refused it.
         """
 
-    def launch(self) -> None:
+    def enqueue(self) -> None:
+        """Put the work into the stream, piece by piece.
+
+        Raises:
+            InferenceError: CUDA or TensorRT refused it.
+        """
+        self.upload(self.stream)
+        self.compute()
+
+    def record(self) -> None:
+        """Record the work; nothing of it is done yet.
+
+        Raises:
+            InferenceError: Something in it cannot be recorded.
+        """
+        self.graph_after_upload = Graph(self.stream, self.compute)
+        if self.fixed_upload:
+            self.graph = Graph(self.stream, self.enqueue)
+
+    def launch(self, beside: Stream | None = None) -> None:
         """Put the work into the stream, as a graph where it was recorded.
 
+        Args:
+            beside: Where the upload does not wait for the run before this one, which is under way;
+                None: all goes into the stream of the plan.
+
         Raises:
             InferenceError: CUDA or TensorRT refused it.
         """
-        if self.graph is not None:
+        if self.graph is not None and beside is None:
             self.graph.launch(self.stream)
         else:
-            self.enqueue()
+            self.upload(beside or self.stream)
+            if beside is not None:
+                self._brought.record(beside)
+                self._brought.hold(self.stream)
+            if self.graph_after_upload is not None:
+                self.graph_after_upload.launch(self.stream)
+            else:
+                self.compute()
         self._done.record(self.stream)
 
     def wait(self) -> None:
@@ -83,8 +126,10 @@ class Plan(ABC):
 
     def close(self) -> None:
         """Give back everything; nothing of it may be under way."""
-        if self.graph is not None:
-            self.graph.close()
+        for graph in (self.graph, self.graph_after_upload):
+            if graph is not None:
+                graph.close()
+        self._brought.close()
         self._done.close()
         self._memory.close()
 
@@ -130,6 +175,7 @@ class Runs(Generic[_Key, _Plan]):
         self._name = name
         self._stream = backend.stream
         self._pool = pool
+        self._beside: Stream | None = None  # where uploads go while another run is under way
         self._plans: dict[_Key, list[_Plan]] = {}
         self._planned_for: Thresholds | None = None
         self._under_way: list[_Plan] = []
@@ -181,7 +227,11 @@ class Runs(Generic[_Key, _Plan]):
         Raises:
             InferenceError: CUDA or TensorRT refused it.
         """
-        plan.launch()
+        if self._under_way and not self._pool.mapped:  # where nothing is copied, nothing waits
+            self._beside = self._beside or Stream()
+            plan.launch(self._beside)
+        else:
+            plan.launch()
         self._under_way.append(plan)
 
     @contextmanager
@@ -211,6 +261,9 @@ class Runs(Generic[_Key, _Plan]):
         self.drop()
         while self._under_way:
             self._under_way.pop().close()
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
 
     def _retire(self, key: _Key) -> None:
         for plan in self._plans.pop(key):
@@ -232,7 +285,7 @@ class Runs(Generic[_Key, _Plan]):
             self._stream.synchronize()
             if not self.no_graph:
                 try:
-                    plan.graph = Graph(self._stream, plan.enqueue)
+                    plan.record()
                 except InferenceError as exc:
                     self.forbid_graph(str(exc))
         except BaseException:
@@ -244,6 +297,8 @@ class Runs(Generic[_Key, _Plan]):
     def _settle(self) -> None:
         """Wait until nothing is under way in memory that is to be given back."""
         with suppress(InferenceError):  # the failure at hand says more
+            if self._beside is not None:
+                self._beside.synchronize()
             self._stream.synchronize()
 
 

@@ -20,6 +20,7 @@ from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.memory import Pool
 from trt_engine.cuda.pillars import PillarPlan
 from trt_engine.cuda.readouts3d import Readout3d
+from trt_engine.cuda.runtime import Stream
 from trt_engine.lidar.model import PillarWeights
 from trt_engine.lidar.pillar_inputs import network_shapes
 from trt_engine.lidar.pillar_inputs import open_inputs
@@ -50,6 +51,8 @@ class CloudPlan(Plan):
         detections: What comes last.
     """
 
+    fixed_upload = False  # clouds vary in size
+
     def __init__(
         self,
         pillars: PillarPlan,
@@ -76,17 +79,16 @@ class CloudPlan(Plan):
         self._route = route
         self._network = network
 
-    def enqueue(self) -> None:
-        """Put the work into the stream piece by piece; see `Plan.enqueue`."""
+    def upload(self, stream: Stream) -> None:
+        """Put the copy of the cloud into a stream; see `Plan.upload`."""
+        self.pillars.upload(stream)
+
+    def compute(self) -> None:
+        """Put the work on the cloud into the stream; see `Plan.compute`."""
         self.pillars.enqueue(self.stream)
         self._route.enqueue()
         self._network.enqueue()
         self.detections.enqueue(self.stream)
-
-    def launch(self) -> None:
-        """Put the copy of the cloud, whose size no graph can know, and the work into the stream."""
-        self.pillars.upload(self.stream)
-        super().launch()
 
     def parts(self) -> dict[str, Callable[[], None]]:
         """Return what puts each part of the work into the stream."""
@@ -98,8 +100,8 @@ class CloudPlan(Plan):
             'decode': partial(self.detections.decode, self.stream),
             'download': self._download,
         }
-        if self.graph is not None:
-            parts['graph'] = partial(self.graph.launch, self.stream)
+        if self.graph_after_upload is not None:
+            parts['graph'] = partial(self.graph_after_upload.launch, self.stream)
         return parts
 
     def _download(self) -> None:

@@ -12,6 +12,9 @@ from trt_engine.backend import Array
 
 # Unit square, counter-clockwise.
 _CORNERS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]])
+# An area below this share of the product of both extents comes of rounding: CPU and GPU, which
+# round differently, must agree on who overlaps at all.
+_ROUNDING = 1e-12
 
 
 def rotated_iou(first: Array, second: Array) -> Array:
@@ -123,8 +126,9 @@ def _shared_area(first: Array, second: Array) -> Array:
     start, end = _height(left, x0, y0, x1, y1), _height(right, x0, y0, x1, y1)
     mean = _clamped_mean(start, end, half_y)
     # the outline runs counter-clockwise, so that what lies below it counts negative
-    area: Array = np.maximum(((left - right) * mean).sum(axis=-1), 0)
-    return area
+    area: Array = ((left - right) * mean).sum(axis=-1)
+    least = _ROUNDING * first[..., 2:4].sum(-1) * second[..., 2:4].sum(-1)
+    return np.where(area > least, area, 0)
 
 
 def _height(x: Array, x0: Array, y0: Array, x1: Array, y1: Array) -> Array:

@@ -338,6 +338,15 @@ def cudaEventSynchronize(event):
     return (_status() if stream is None else _finish(stream),)
 
 
+def cudaStreamWaitEvent(stream, event, flags):
+    if event not in events or stream not in streams:
+        return (cudaError_t.cudaErrorInvalidResourceHandle,)
+    other = events[event]
+    if other is not None:
+        enqueue(stream, lambda: _finish(other))
+    return (_status(),)
+
+
 def cudaEventDestroy(event):
     if event not in events:
         return (cudaError_t.cudaErrorInvalidResourceHandle,)

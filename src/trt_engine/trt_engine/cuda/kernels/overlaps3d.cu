@@ -114,7 +114,9 @@ template <typename Real> static __device__ Real shared_area(const Box& a, const 
         // the outline runs counter-clockwise, so that what lies below it counts negative
         area += (left - right) * clamped_mean(start, end, half_y);
     }
-    return area > 0 ? area : 0;
+    // as nms3d: less is rounding, and shares nothing
+    const Real least = (Real)1e-12 * (a.size[0] + a.size[1]) * (b.size[0] + b.size[1]);
+    return area > least ? area : 0;
 }
 
 static __device__ bool overlaps(const Box& weaker, const Box& mine, double iou)
