@@ -33,7 +33,7 @@ from trt_engine.errors import ModelFileError
 from trt_engine.errors import NoReferenceError
 from trt_engine.lidar.model import pillar_weights
 from trt_engine.lidar.pillar_inputs import open_inputs
-from trt_engine.lidar.pillars import Pillarizer
+from trt_engine.lidar.pillar_inputs import open_pillarizer
 from trt_engine.lidar_card import PointsInput
 from trt_engine.preprocess import Preprocessor
 
@@ -225,7 +225,7 @@ def cloud_samples(card: Card, network: Backend, count: int = 4) -> Iterator[Inpu
         inputs = open_inputs(spec, weights, network, None)
     except ModelFileError as exc:
         raise NoReferenceError(f'there is nothing to give the network: {exc}') from exc
-    pillarize = Pillarizer(spec)
+    pillarize = open_pillarizer(spec)
     for seed in range(count):
         yield inputs(pillarize(_cloud(spec, seed)))
 
