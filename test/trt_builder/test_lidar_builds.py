@@ -15,6 +15,7 @@ from onnx import TensorProto
 import pytest
 
 from tools.lidar_network import form
+from tools.lidar_network.generic import CENTER_ROLES
 from tools.lidar_network.generic import point_weights
 from tools.lidar_network.generic import voxel_weights
 from tools.lidar_network.generic import write_points
@@ -152,8 +153,8 @@ thresholds: {score: 0.6, nms_iou: 0.1}
 """
 
 
-def test_an_encoder_is_built_by_itself_checked_and_found(fake_gpu, tmp_path):
-    fake_gpu('10.3.0')
+def write_encoder(path):
+    """Write an encoder that our own kernel is not: it bends with tanh."""
     weight = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
     graph = helper.make_graph(
         [
@@ -166,9 +167,52 @@ def test_an_encoder_is_built_by_itself_checked_and_found(fake_gpu, tmp_path):
         [helper.make_tensor_value_info('features', TensorProto.FLOAT, (None, 1, 4))],
         [numpy_helper.from_array(weight, 'weight')],
     )
-    model = tmp_path / 'encoder.onnx'
     opset = [helper.make_opsetid('', 13)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), model)
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+def write_head(path):
+    chance = np.random.default_rng(3)
+    kernels = {
+        role: chance.normal(0, 0.3, (count, 4, 1, 1)).astype(np.float32)
+        for role, count in CENTER_ROLES.items()
+    }
+    graph = helper.make_graph(
+        [helper.make_node('Conv', ['grid', f'{role}_k'], [role]) for role in kernels],
+        'head',
+        [helper.make_tensor_value_info('grid', TensorProto.FLOAT, (1, 4, 16, 16))],
+        [
+            helper.make_tensor_value_info(role, TensorProto.FLOAT, (1, len(kernel), 16, 16))
+            for role, kernel in kernels.items()
+        ],
+        [numpy_helper.from_array(kernel, f'{role}_k') for role, kernel in kernels.items()],
+    )
+    opset = [helper.make_opsetid('', 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+def test_what_stands_behind_an_encoder_of_its_own_is_checked_with_what_that_gives(
+    fake_gpu, tmp_path
+):
+    fake_gpu('10.3.0')
+    write_encoder(tmp_path / 'encoder.onnx')
+    write_head(tmp_path / 'head.onnx')
+    (tmp_path / 'center.yaml').write_text(CENTERPOINT)
+    card = load_card(tmp_path / 'center.yaml')
+    built = EngineBuilder(Store(tmp_path / 'store'), lock=tmp_path / 'lock').build(card)
+    assert (built.checks['passed'], built.checks['samples']) == (True, 4)
+
+    (tmp_path / 'encoder.onnx').unlink()
+    store = Store(tmp_path / 'other')
+    unchecked = EngineBuilder(store, lock=tmp_path / 'lock').build(card).checks
+    assert unchecked['passed'] is None
+    assert unchecked['skipped'].startswith('there is nothing to give the network: ')
+
+
+def test_an_encoder_is_built_by_itself_checked_and_found(fake_gpu, tmp_path):
+    fake_gpu('10.3.0')
+    model = tmp_path / 'encoder.onnx'
+    write_encoder(model)
     (tmp_path / 'center.yaml').write_text(CENTERPOINT)
     store = Store(tmp_path / 'store')
     encoder = load_card(tmp_path / 'center.yaml', onnx=model)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from trt_builder.cloud_samples import cloud_samples
 from trt_builder.compat import Flavour
 from trt_engine.backend import Array
 from trt_engine.backend import Backend
@@ -29,11 +30,7 @@ from trt_engine.build_settings import Checks
 from trt_engine.card import Card
 from trt_engine.errors import BackendError
 from trt_engine.errors import CheckFailedError
-from trt_engine.errors import ModelFileError
 from trt_engine.errors import NoReferenceError
-from trt_engine.lidar.model import pillar_weights
-from trt_engine.lidar.pillar_inputs import open_inputs
-from trt_engine.lidar.pillar_inputs import open_pillarizer
 from trt_engine.lidar_card import PointsInput
 from trt_engine.preprocess import Preprocessor
 
@@ -204,30 +201,6 @@ def card_samples(card: Card, pictures: Iterable[Array] = (), count: int = 4) -> 
     for picture in pictures or (_scene(size, seed) for seed in range(count)):
         preprocessor(picture, 'bgr8')
         yield preprocessor.inputs
-
-
-def cloud_samples(card: Card, network: Backend, count: int = 4) -> Iterator[Inputs]:
-    """Yield inputs of a lidar card's network, prepared as in inference from clouds made up.
-
-    Args:
-        card: Whose network.
-        network: Has its inputs.
-        count: How many; the same ones each time.
-
-    Raises:
-        NoReferenceError: What is inside the pillars is not known here.
-    """
-    spec = card.points
-    # an encoder that is built by itself takes pillars, and so do networks without one
-    takes_pillars = any(each.name == spec.tensor for each in network.tensors)
-    try:
-        weights = None if takes_pillars else pillar_weights(card)
-        inputs = open_inputs(spec, weights, network, None)
-    except ModelFileError as exc:
-        raise NoReferenceError(f'there is nothing to give the network: {exc}') from exc
-    pillarize = open_pillarizer(spec)
-    for seed in range(count):
-        yield inputs(pillarize(_cloud(spec, seed)))
 
 
 def check_engine(
@@ -402,18 +375,3 @@ def _samples(card: Card, network: Backend) -> Iterator[Inputs]:
     if isinstance(card.input, PointsInput):
         return cloud_samples(card, network)
     return card_samples(card)
-
-
-def _cloud(spec: PointsInput, seed: int) -> Array:
-    """Return points on a ground with bumps, and in heaps on it, as things have them."""
-    random = np.random.default_rng(seed)
-    low, high = np.array(spec.range_m[:3]), np.array(spec.range_m[3:])
-    size = high - low
-    ground = random.uniform(0, 1, (12_000, 3)) * (1, 1, 0.02) + (0, 0, 0.2)
-    heaps = random.uniform(0, 1, (40, 1, 2))
-    spread = random.uniform(-1, 1, (40, 150, 3)) * (2.0, 1.0, 0.8) / size
-    spread += np.concatenate((heaps, np.full((40, 1, 1), 0.2 + 0.8 / size[2])), axis=2)
-    places = np.concatenate((ground, spread.reshape(-1, 3))) * size + low
-    channels = random.uniform(0, 1, (len(places), len(spec.channels)))
-    points: Array = np.concatenate((places, channels), axis=1).astype(np.float32)
-    return points
