@@ -25,8 +25,11 @@ from trt_engine.card import Thresholds
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ModelFileError
 from trt_engine.lidar.model import network_file
+from trt_engine.lidar.model import PillarWeights
+from trt_engine.lidar.pillar_inputs import open_inputs
 from trt_engine.lidar_card import PointsInput
 from trt_inference.lidar.clouds import CloudOptions
+from trt_inference.lidar.gpu_pillars import require_pillars
 from trt_inference.lidar.loading import LoadedLidar
 from trt_inference.lidar.pipeline import PlacedCloud
 from trt_inference.lidar.point_view import PointView
@@ -224,6 +227,30 @@ def test_a_card_that_does_not_fit_the_file_is_refused(tmp_path, load, changes, t
     spec = replace(spec, **changes)
     with pytest.raises(ModelFileError, match=text):
         load(card(tmp_path / 'points.onnx', spec, BOXES))
+
+
+@pytest.mark.parametrize('spec', [POINTS, VOXELS])
+def test_an_encoder_needs_pillars_as_tall_as_the_range(tmp_path, spec):
+    write_points(WEIGHTS, tmp_path / 'points.onnx')
+    backend = open_backend('onnxruntime', tmp_path / 'points.onnx')
+    weights = PillarWeights(np.ones((4, 2), np.float32), np.ones(2, np.float32))
+    with pytest.raises(ModelFileError, match=rf'input\.features is {spec.features}; remove'):
+        open_inputs(spec, weights, backend, None)
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'shape', 'text'),
+    [
+        ({'features': 'voxel'}, (-1, 4), r'input\.features is voxel'),
+        ({'features': 'pillar9'}, (-1, 3), r"'places' is \[V, 3\], and the GPU kernels make"),
+    ],
+)
+def test_the_kernels_are_not_asked_for_what_they_do_not_make(changes, shape, text):
+    flat = replace(VOXELS, voxel_m=(1, 2, 4), **changes)
+    with pytest.raises(BackendUnavailableError, match=text):
+        require_pillars(flat, {'places': shape})
+    require_pillars(replace(flat, features='pillar10'), {'places': (-1, 4)})
 
 
 # --- with TensorRT, for which a stand-in computes ----------------------------------------------

@@ -34,6 +34,9 @@ from trt_engine.errors import NoReferenceError
 from trt_engine.lidar_card import PointsInput
 from trt_engine.preprocess import Preprocessor
 
+# Pairs of rows whose distance is reckoned, to find which are the same; more would fill the memory.
+_MOST_PAIRS = 1 << 22
+
 Inputs = Mapping[str, Array]
 Infer = Callable[[Inputs], Mapping[str, Array]]
 
@@ -72,7 +75,7 @@ class Ranked:
     """Names of outputs whose rows are sorted by score: a tiny error changes their order.
 
     Attributes:
-        scores: (batch, rows).
+        scores: (batch, rows), or (rows,) where there is no batch.
         others: Outputs of the same rows, such as boxes (batch, rows, 4) and labels (batch, rows).
         floor: Rows of a lower score are not looked at.
     """
@@ -181,7 +184,10 @@ def compare(
 def ranked_of(card: Card) -> Ranked | None:
     """Return which outputs of a card's network are sorted by score, if they are."""
     outputs = card.head.outputs
-    if card.head.type != 'detr' or not {'scores', 'boxes'} <= outputs.keys():
+    # finished boxes without labels are not sorted: each has a score for every class
+    sorted_heads = {'detr': {'scores', 'boxes'}, 'boxes': {'scores', 'boxes', 'labels'}}
+    needed = sorted_heads.get(card.head.type)
+    if needed is None or not needed <= outputs.keys():
         return None
     others = tuple(name for role in ('boxes', 'labels') for name in outputs.get(role, ()))
     return Ranked(outputs['scores'][0], others, card.thresholds.score)
@@ -329,8 +335,14 @@ def _aligned(
         for name in names
     ):
         return dict(wanted), dict(found)
+    if wanted[ranked.scores].ndim == 1:
+        wanted, found = (
+            {**each, **{name: each[name][None] for name in names}} for each in (wanted, found)
+        )
     batch = wanted[ranked.scores].shape[0]
     rows = [np.flatnonzero(wanted[ranked.scores][i] >= ranked.floor) for i in range(batch)]
+    if max(map(len, rows), default=0) * wanted[ranked.scores].shape[1] > _MOST_PAIRS:
+        return dict(wanted), dict(found)
     nearest = []
     for image in range(batch):
         distance = np.zeros((len(rows[image]), wanted[ranked.scores].shape[1]))
