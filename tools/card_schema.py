@@ -121,7 +121,7 @@ def inputs() -> Schema:
         'if': whole,
         'then': {
             'properties': {
-                'max_voxels': False,
+                'max_voxels': {'const': 1},
                 'places_tensor': {'type': 'null'},
                 'sizes_tensor': {'type': 'null'},
             }
@@ -130,7 +130,7 @@ def inputs() -> Schema:
             'properties': {
                 'max_points': {'maximum': MAX_PILLAR_POINTS},
                 'mask_tensor': {'type': 'null'},
-                'padding': False,
+                'padding': {'const': 'zero'},
             },
             'required': ['voxel_m', 'max_voxels'],
         },

@@ -91,10 +91,10 @@ BAD_LIDAR = [
     ('  max_voxels: 10000\n', ''),
     ('  voxel_m: [0.16, 0.16, 4]\n', ''),
     ('features: pillar10', 'features: pillar10\n  mask_tensor: mask'),
-    ('features: pillar10', 'features: pillar10\n  padding: zero'),
+    ('features: pillar10', 'features: pillar10\n  padding: repeat'),
 ]
 BAD_WHOLE = [
-    ('mask_tensor: mask', 'max_voxels: 1'),
+    ('mask_tensor: mask', 'max_voxels: 2'),
     ('mask_tensor: mask', 'sizes_tensor: sizes'),
     ('mask_tensor: mask', 'padding: ones'),
     ('max_points: 60000', 'max_points: 5000000'),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,12 @@ def test_a_network_of_points_needs_no_pillars():
     assert (spec.grid, spec.mask_tensor, spec.padding) == ((160, 80), 'mask', 'repeat')
 
 
+@pytest.mark.parametrize('values', [NVIDIA, WHOLE])
+def test_what_was_read_can_be_written_out_and_read_again(values):
+    spec = read_points_input(values, KEY)
+    assert read_points_input(asdict(spec), KEY) == spec
+
+
 def test_voxels_may_be_lower_than_the_range():
     spec = read_points_input(NVIDIA | {'features': 'voxel', 'voxel_m': [0.16, 0.16, 0.5]}, KEY)
     assert (spec.layers, spec.feature_size) == (8, 4)
@@ -113,7 +120,7 @@ def test_voxels_may_be_lower_than_the_range():
 @pytest.mark.parametrize(
     ('base', 'changes', 'text'),
     [
-        (WHOLE, {'max_voxels': 1}, r'max_voxels is for pillars, and input\.features is points'),
+        (WHOLE, {'max_voxels': 2}, r'max_voxels is for pillars, and input\.features is points'),
         (WHOLE, {'places_tensor': 'a'}, 'places_tensor is for pillars'),
         (WHOLE, {'sizes_tensor': 'a'}, 'sizes_tensor is for pillars'),
         (WHOLE, {'voxel_m': [0.3, 0.5, 4]}, 'in x: 80 m in steps of 0.3 m'),
@@ -121,7 +128,7 @@ def test_voxels_may_be_lower_than_the_range():
         (WHOLE, {'padding': 'one'}, "padding is 'one'; allowed: zero, repeat"),
         (WHOLE, {'range_m': [0, 1]}, 'range_m is a list of 2'),
         (NVIDIA, {'mask_tensor': 'mask'}, r'mask_tensor is for input\.features: points'),
-        (NVIDIA, {'padding': 'zero'}, r'padding is for input\.features: points'),
+        (NVIDIA, {'padding': 'repeat'}, r'padding is for input\.features: points'),
         (NVIDIA, {'max_points': 1025}, 'max_points is 1025; allowed: at most 1024 in a pillar'),
         (
             NVIDIA,

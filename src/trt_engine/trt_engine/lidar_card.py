@@ -170,8 +170,8 @@ def read_points_input(value: object, key: Key) -> PointsInput:
             raise (key / 'max_points').refuse(
                 spec.max_points, f'at most {MAX_PILLAR_POINTS} in a pillar'
             )
-        for name in ('mask_tensor', 'padding'):
-            if values.get(name) is not None:
+        for name, unset in (('mask_tensor', None), ('padding', 'zero')):
+            if getattr(spec, name) != unset:
                 raise (key / name).error('is for input.features: points; remove it')
     _check_grid(spec, key)
     if len(set(spec.channels)) < len(spec.channels):
@@ -189,11 +189,11 @@ def read_points_input(value: object, key: Key) -> PointsInput:
 
 def _read_whole(values: Mapping[str, object], key: Key) -> PointsInput:
     """Return the input of a network that takes points, of which a card need not say pillars."""
-    for name in ('max_voxels', 'places_tensor', 'sizes_tensor'):
-        if values.get(name) is not None or (name == 'max_voxels' and name in values):
-            raise (key / name).error('is for pillars, and input.features is points; remove it')
-    whole = {'voxel_m': [1.0, 1.0, 1.0], **values, 'max_voxels': 1}
+    whole = {'voxel_m': [1.0, 1.0, 1.0], 'max_voxels': 1, **values}
     spec = read_section(PointsInput, whole, key)
+    for name, unset in (('max_voxels', 1), ('places_tensor', None), ('sizes_tensor', None)):
+        if getattr(spec, name) != unset:
+            raise (key / name).error('is for pillars, and input.features is points; remove it')
     if 'voxel_m' not in values:
         low, high = spec.range_m[:3], spec.range_m[3:]
         x, y, z = (b - a for a, b in zip(low, high, strict=True))
