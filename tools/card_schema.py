@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'src' / 'trt_engine
 
 from trt_engine import card
 from trt_engine import fields as card_fields
+from trt_engine.lidar_card import MAX_PILLAR_POINTS
 from trt_engine.lidar_card import PointsInput
 
 Schema = dict[str, Any]
@@ -111,6 +112,29 @@ def inputs() -> Schema:
     kind = {'description': 'What the network sees', 'enum': list(card.KINDS), 'default': 'image'}
     for each in (image, points):
         each['properties'] = {'kind': kind, **each['properties']}
+    # as `trt_engine.lidar_card.read_points_input` has it
+    whole = {'properties': {'features': {'const': 'points'}}, 'required': ['features']}
+    points['required'] = [
+        name for name in points['required'] if name not in ('voxel_m', 'max_voxels')
+    ]
+    points |= {
+        'if': whole,
+        'then': {
+            'properties': {
+                'max_voxels': {'const': 1},
+                'places_tensor': {'type': 'null'},
+                'sizes_tensor': {'type': 'null'},
+            }
+        },
+        'else': {
+            'properties': {
+                'max_points': {'maximum': MAX_PILLAR_POINTS},
+                'mask_tensor': {'type': 'null'},
+                'padding': {'const': 'zero'},
+            },
+            'required': ['voxel_m', 'max_voxels'],
+        },
+    }
     of_points = {'properties': {'kind': {'const': 'points'}}, 'required': ['kind']}
     return {'if': of_points, 'then': points, 'else': image}
 

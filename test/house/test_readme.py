@@ -21,6 +21,7 @@ from trt_engine.preprocess import Preprocessor
 import trt_inference.camera.decoders
 from trt_inference.camera.decoders import yolo
 import trt_inference.camera.plan
+from trt_inference.lidar.decoders3d import open_decoder3d
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / 'README.md').read_text()
@@ -38,7 +39,7 @@ def test_parameter_tables_are_those_of_the_code():
 
 
 def test_the_card_in_the_readme_is_a_card(tmp_path):
-    text, points = code_blocks('yaml')
+    text, points, whole = code_blocks('yaml')
 
     card = parse_card(text, tmp_path / 'my_yolo.yaml')
 
@@ -48,6 +49,9 @@ def test_the_card_in_the_readme_is_a_card(tmp_path):
     thresholds = text.index('classes:')
     lidar = parse_card(text[:start] + points + head + text[thresholds:], tmp_path / 'lidar.yaml')
     assert lidar.points.grid == (432, 496)
+    generic = parse_card(text[:start] + whole + text[thresholds:], tmp_path / 'points.yaml')
+    assert generic.points.mask_tensor == 'mask'
+    open_decoder3d(generic, generic.points)
 
 
 def test_the_head_in_the_readme_decodes():

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 
 import numpy as np
@@ -15,6 +16,7 @@ from trt_builder.check import LIMITS
 from trt_builder.check import Ranked
 from trt_builder.check import ranked_of
 from trt_engine.build_settings import Checks
+from trt_engine.card import Head
 from trt_engine.card import load_card
 from trt_engine.errors import CheckFailedError
 
@@ -130,6 +132,28 @@ def test_rows_that_changed_places_are_the_same_rows():
     assert run(outputs[0], reference=outputs[1], ranked=RANKED).passed
 
 
+def test_rows_need_no_batch():
+    order = np.arange(20)
+    swapped = order[::-1]
+    found, wanted = (
+        {name: each[0] for name, each in ranked_outputs(way).items()} for way in (swapped, order)
+    )
+    assert not run(found, reference=wanted).passed
+    assert run(found, reference=wanted, ranked=RANKED).passed
+    found['boxes'] = np.roll(found['boxes'], 7, axis=0)
+    assert not run(found, reference=wanted, ranked=RANKED).passed
+
+
+def test_too_many_rows_are_compared_in_their_order():
+    many = {
+        'scores': np.ones((1, 3000)), 'boxes': np.arange(12000.0).reshape(1, 3000, 4),
+        'labels': np.zeros((1, 3000)),
+    }  # fmt: skip
+    turned = {**many, 'boxes': many['boxes'][:, ::-1].copy()}
+    assert run(many, reference=many, ranked=RANKED).passed
+    assert not run(turned, reference=many, ranked=RANKED).passed
+
+
 def test_rows_of_low_scores_do_not_count():
     wanted, found = ranked_outputs(np.arange(20)), ranked_outputs(np.arange(20))
     low = wanted['scores'][0] < 0.3
@@ -154,7 +178,13 @@ def test_rows_without_numbers_are_found():
 
 def test_the_card_says_which_outputs_are_ranked():
     assert ranked_of(load_card('deimv2_femto')) == Ranked('scores', ('boxes', 'labels'), 0.3)
-    assert ranked_of(load_card('yolox_nano')) is None
+    yolox = load_card('yolox_nano')
+    assert ranked_of(yolox) is None
+    outputs = {'boxes': ('b',), 'scores': ('s',), 'labels': ('l',), 'count': ('n',)}
+    finished = replace(yolox, head=Head('boxes', outputs, {}))
+    assert ranked_of(finished) == Ranked('s', ('b', 'l'), yolox.thresholds.score)
+    del outputs['labels']
+    assert ranked_of(finished) is None
 
 
 def test_samples_are_preprocessed_as_the_card_says_and_always_the_same():

@@ -74,6 +74,12 @@ head: {type: pointpillars, outputs: {scores: cls, boxes: box, directions: dir}}
 classes: [car]
 thresholds: {score: 0.1, nms_iou: 0.01}
 """
+WHOLE = (
+    LIDAR.replace('features: pillar10', 'features: points\n  mask_tensor: mask')
+    .replace('  voxel_m: [0.16, 0.16, 4]\n', '')
+    .replace('  max_voxels: 10000\n', '')
+    .replace('max_points: 32', 'max_points: 60000')
+)
 BAD_LIDAR = [
     ('kind: points', 'kind: image'),
     ('  kind: points\n', ''),
@@ -81,6 +87,18 @@ BAD_LIDAR = [
     ('max_points: 32', 'max_points: 0'),
     ('features: pillar10', 'features: pillar11'),
     ('missing: {intensity: 0}', 'missing: {colour: 0}'),
+    ('max_points: 32', 'max_points: 1025'),
+    ('  max_voxels: 10000\n', ''),
+    ('  voxel_m: [0.16, 0.16, 4]\n', ''),
+    ('features: pillar10', 'features: pillar10\n  mask_tensor: mask'),
+    ('features: pillar10', 'features: pillar10\n  padding: repeat'),
+]
+BAD_WHOLE = [
+    ('mask_tensor: mask', 'max_voxels: 2'),
+    ('mask_tensor: mask', 'sizes_tensor: sizes'),
+    ('mask_tensor: mask', 'padding: ones'),
+    ('max_points: 60000', 'max_points: 5000000'),
+    ('  max_points: 60000\n', ''),
 ]
 
 
@@ -131,12 +149,20 @@ def test_parser_and_schema_take_a_lidar_card(validator: Any) -> None:
     assert parse_card(LIDAR, Path('lidar.yaml')).points.max_voxels == 10000
 
 
-@pytest.mark.parametrize(('old', 'new'), BAD_LIDAR)
+def test_parser_and_schema_take_a_card_of_a_network_of_points(validator: Any) -> None:
+    assert validator.is_valid(yaml.safe_load(WHOLE))
+    assert parse_card(WHOLE, Path('lidar.yaml')).points.mask_tensor == 'mask'
+
+
+@pytest.mark.parametrize(
+    ('good', 'old', 'new'),
+    [(LIDAR, *each) for each in BAD_LIDAR] + [(WHOLE, *each) for each in BAD_WHOLE],
+)
 def test_parser_and_schema_refuse_the_same_of_a_lidar_card(
-    old: str, new: str, validator: Any
+    good: str, old: str, new: str, validator: Any
 ) -> None:
-    bad = LIDAR.replace(old, new)
-    assert bad != LIDAR
+    bad = good.replace(old, new)
+    assert bad != good
     assert not validator.is_valid(yaml.safe_load(bad))
     with pytest.raises(CardError):
         parse_card(bad, Path('lidar.yaml'))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,58 @@ def test_everything_may_be_said():
 def test_what_cannot_be_is_refused(changes, text):
     with pytest.raises(CardError, match=text):
         read_points_input(NVIDIA | changes, KEY)
+
+
+WHOLE = {
+    'tensor': 'points', 'range_m': [-40, -20, -3, 40, 20, 1], 'max_points': 60_000,
+    'features': 'points',
+}  # fmt: skip
+
+
+def test_a_network_of_points_needs_no_pillars():
+    spec = read_points_input(WHOLE, KEY)
+    assert (spec.voxel_m, spec.grid, spec.max_voxels) == ((80, 40, 4), (1, 1), 1)
+    assert (spec.feature_size, spec.mask_tensor, spec.padding) == (4, None, 'zero')
+    told = {'voxel_m': [0.5, 0.5, 4], 'mask_tensor': 'mask', 'padding': 'repeat'}
+    spec = read_points_input(WHOLE | told, KEY)
+    assert (spec.grid, spec.mask_tensor, spec.padding) == ((160, 80), 'mask', 'repeat')
+
+
+@pytest.mark.parametrize('values', [NVIDIA, WHOLE])
+def test_what_was_read_can_be_written_out_and_read_again(values):
+    spec = read_points_input(values, KEY)
+    assert read_points_input(asdict(spec), KEY) == spec
+
+
+def test_voxels_may_be_lower_than_the_range():
+    spec = read_points_input(NVIDIA | {'features': 'voxel', 'voxel_m': [0.16, 0.16, 0.5]}, KEY)
+    assert (spec.layers, spec.feature_size) == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ('base', 'changes', 'text'),
+    [
+        (WHOLE, {'max_voxels': 2}, r'max_voxels is for pillars, and input\.features is points'),
+        (WHOLE, {'places_tensor': 'a'}, 'places_tensor is for pillars'),
+        (WHOLE, {'sizes_tensor': 'a'}, 'sizes_tensor is for pillars'),
+        (WHOLE, {'voxel_m': [0.3, 0.5, 4]}, 'in x: 80 m in steps of 0.3 m'),
+        (WHOLE, {'max_points': 1 << 23}, 'max_points is 8388608'),
+        (WHOLE, {'padding': 'one'}, "padding is 'one'; allowed: zero, repeat"),
+        (WHOLE, {'range_m': [0, 1]}, 'range_m is a list of 2'),
+        (NVIDIA, {'mask_tensor': 'mask'}, r'mask_tensor is for input\.features: points'),
+        (NVIDIA, {'padding': 'repeat'}, r'padding is for input\.features: points'),
+        (NVIDIA, {'max_points': 1025}, 'max_points is 1025; allowed: at most 1024 in a pillar'),
+        (
+            NVIDIA,
+            {'features': 'voxel', 'voxel_m': [0.02, 0.02, 1]},
+            r'makes 3456 \* 3968 \* 4 pillars; allowed',
+        ),
+        (NVIDIA, {'features': 'voxel', 'voxel_m': [0.16, 0.16, 0.3]}, 'in z: 4 m in steps of 0.3'),
+    ],
+)
+def test_what_is_for_the_other_form_is_refused(base, changes, text):
+    with pytest.raises(CardError, match=text):
+        read_points_input(base | changes, KEY)
 
 
 def test_a_missing_key_is_named():

@@ -26,6 +26,7 @@ from trt_engine.errors import ModelFileError
 from trt_engine.errors import StoreError
 from trt_engine.external_data import _MESSAGES
 from trt_engine.external_data import external_files
+from trt_engine.lidar_card import PointsInput
 from trt_engine.manifest import FileDigest
 from trt_engine.manifest import Ingredients
 from trt_engine.manifest import Manifest
@@ -284,6 +285,15 @@ def test_the_same_ingredients_have_the_same_key(card: Card, onnx: Path) -> None:
     write(here / 'libmine.so', b'mine')
     plugins = f'plugins=[{here}/libmine.so, {onnx.parent}/libtheirs.so]'
     assert collect(with_overrides(card, [plugins]), onnx).key == first.key
+
+
+def test_how_many_points_a_cloud_may_have_is_an_ingredient(card: Card, onnx: Path) -> None:
+    clouds = PointsInput('points', (0, 0, 0, 8, 8, 4), (8, 8, 4), 500, 1, 'points')
+    one, two = (
+        collect(replace(card, input=replace(clouds, max_points=most)), onnx) for most in (500, 501)
+    )
+    assert one.difference(two) == ['built with input.max_points 500, wanted is 501']
+    assert one.key != two.key
 
 
 def test_the_key_does_not_depend_on_the_order_of_settings(card: Card, onnx: Path) -> None:

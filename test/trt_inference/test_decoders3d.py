@@ -351,7 +351,7 @@ def test_outputs_of_another_shape_are_refused(name):
 
 
 def test_every_head_can_be_opened():
-    assert set(HEADS) == {'pointpillars', 'centerpoint'}
+    assert set(HEADS) == {'boxes', 'centerpoint', 'pointpillars'}
 
 
 @pytest.mark.parametrize(

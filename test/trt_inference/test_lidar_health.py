@@ -28,6 +28,7 @@ BEFORE = CloudCounts(clouds=10, overflows=4, last=WELL)
     [
         (CloudCounts(), Level.OK, 'no cloud yet'),
         (CloudCounts(12, 4, last=WELL), Level.OK, '70 points in 20 pillars'),
+        (CloudCounts(12, 4, last=replace(WELL, voxels=0)), Level.OK, '70 points'),
         (
             CloudCounts(15, 6, last=MUCH),
             Level.WARN,
@@ -47,7 +48,7 @@ BEFORE = CloudCounts(clouds=10, overflows=4, last=WELL)
             'units those of the card?',
         ),
     ],
-    ids=['none', 'well', 'much', 'was much', 'no news', 'nothing in range'],
+    ids=['none', 'well', 'whole', 'much', 'was much', 'no news', 'nothing in range'],
 )
 def test_judgement(now, level, text):
     health = points_health(now, BEFORE)

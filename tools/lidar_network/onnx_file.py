@@ -77,7 +77,7 @@ def write(weights: Weights, points: PointsInput, path: Path) -> None:
 
 def build(weights: Weights, points: PointsInput) -> onnx.ModelProto:
     """Return the network as ONNX."""
-    graph = _Graph()
+    graph = Graph()
     columns, rows = points.grid
     voxels, per_voxel, size = points.max_voxels, points.max_points, points.feature_size
     channels = weights.pillar.weight.shape[1]
@@ -127,7 +127,7 @@ def build(weights: Weights, points: PointsInput) -> onnx.ModelProto:
     )  # fmt: skip
 
 
-class _Graph:
+class Graph:
     """Nodes so far; each has one output, named after it unless told otherwise."""
 
     def __init__(self) -> None:

@@ -340,7 +340,7 @@ class EngineBuilder:
 
     def _ready(self, order: _Order, probe: Probe, report: ModelReport) -> _Ready:
         model = report.require()
-        shapes = _input_shapes(order.card, model)
+        shapes, least = _input_shapes(order.card, model), _least_shapes(order.card, model)
         for name in shapes:
             if name not in model.inputs:
                 raise BuildRefusedError(
@@ -355,6 +355,7 @@ class EngineBuilder:
             gpu=GpuFacts(facts.sm or probe.sm, probe.dla_cores, facts.l4t is not None, facts.board),
             model=model,
             shapes=shapes,
+            least=least,
         )
         memory = plan_memory(
             self.flavour,
@@ -550,6 +551,15 @@ def _input_shapes(card: Card, model: ModelFacts) -> dict[str, tuple[int, ...]]:
     if spec.size_tensor is not None:
         shapes[spec.size_tensor] = (1, 2)
     return shapes
+
+
+def _least_shapes(card: Card, model: ModelFacts) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that the smallest of clouds gives; of images, none are smaller."""
+    spec = card.input
+    if not isinstance(spec, PointsInput):
+        return {}
+    inputs = {name: each.shape for name, each in model.inputs.items()}
+    return network_shapes(spec, inputs, fewest=True)
 
 
 def _why_unchecked(card: Card, layers: str | None, flavour: Flavour) -> str | None:

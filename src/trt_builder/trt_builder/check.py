@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from trt_builder.cloud_samples import cloud_samples
 from trt_builder.compat import Flavour
 from trt_engine.backend import Array
 from trt_engine.backend import Backend
@@ -29,13 +30,12 @@ from trt_engine.build_settings import Checks
 from trt_engine.card import Card
 from trt_engine.errors import BackendError
 from trt_engine.errors import CheckFailedError
-from trt_engine.errors import ModelFileError
 from trt_engine.errors import NoReferenceError
-from trt_engine.lidar.model import pillar_weights
-from trt_engine.lidar.pillar_inputs import open_inputs
-from trt_engine.lidar.pillars import Pillarizer
 from trt_engine.lidar_card import PointsInput
 from trt_engine.preprocess import Preprocessor
+
+# Pairs of rows whose distance is reckoned, to find which are the same; more would fill the memory.
+_MOST_PAIRS = 1 << 22
 
 Inputs = Mapping[str, Array]
 Infer = Callable[[Inputs], Mapping[str, Array]]
@@ -75,7 +75,7 @@ class Ranked:
     """Names of outputs whose rows are sorted by score: a tiny error changes their order.
 
     Attributes:
-        scores: (batch, rows).
+        scores: (batch, rows), or (rows,) where there is no batch.
         others: Outputs of the same rows, such as boxes (batch, rows, 4) and labels (batch, rows).
         floor: Rows of a lower score are not looked at.
     """
@@ -184,7 +184,10 @@ def compare(
 def ranked_of(card: Card) -> Ranked | None:
     """Return which outputs of a card's network are sorted by score, if they are."""
     outputs = card.head.outputs
-    if card.head.type != 'detr' or not {'scores', 'boxes'} <= outputs.keys():
+    # finished boxes without labels are not sorted: each has a score for every class
+    sorted_heads = {'detr': {'scores', 'boxes'}, 'boxes': {'scores', 'boxes', 'labels'}}
+    needed = sorted_heads.get(card.head.type)
+    if needed is None or not needed <= outputs.keys():
         return None
     others = tuple(name for role in ('boxes', 'labels') for name in outputs.get(role, ()))
     return Ranked(outputs['scores'][0], others, card.thresholds.score)
@@ -204,30 +207,6 @@ def card_samples(card: Card, pictures: Iterable[Array] = (), count: int = 4) -> 
     for picture in pictures or (_scene(size, seed) for seed in range(count)):
         preprocessor(picture, 'bgr8')
         yield preprocessor.inputs
-
-
-def cloud_samples(card: Card, network: Backend, count: int = 4) -> Iterator[Inputs]:
-    """Yield inputs of a lidar card's network, prepared as in inference from clouds made up.
-
-    Args:
-        card: Whose network.
-        network: Has its inputs.
-        count: How many; the same ones each time.
-
-    Raises:
-        NoReferenceError: What is inside the pillars is not known here.
-    """
-    spec = card.points
-    # an encoder that is built by itself takes pillars, and so do networks without one
-    takes_pillars = any(each.name == spec.tensor for each in network.tensors)
-    try:
-        weights = None if takes_pillars else pillar_weights(card)
-        inputs = open_inputs(spec, weights, network, None)
-    except ModelFileError as exc:
-        raise NoReferenceError(f'there is nothing to give the network: {exc}') from exc
-    pillarize = Pillarizer(spec)
-    for seed in range(count):
-        yield inputs(pillarize(_cloud(spec, seed)))
 
 
 def check_engine(
@@ -356,8 +335,14 @@ def _aligned(
         for name in names
     ):
         return dict(wanted), dict(found)
+    if wanted[ranked.scores].ndim == 1:
+        wanted, found = (
+            {**each, **{name: each[name][None] for name in names}} for each in (wanted, found)
+        )
     batch = wanted[ranked.scores].shape[0]
     rows = [np.flatnonzero(wanted[ranked.scores][i] >= ranked.floor) for i in range(batch)]
+    if max(map(len, rows), default=0) * wanted[ranked.scores].shape[1] > _MOST_PAIRS:
+        return dict(wanted), dict(found)
     nearest = []
     for image in range(batch):
         distance = np.zeros((len(rows[image]), wanted[ranked.scores].shape[1]))
@@ -402,18 +387,3 @@ def _samples(card: Card, network: Backend) -> Iterator[Inputs]:
     if isinstance(card.input, PointsInput):
         return cloud_samples(card, network)
     return card_samples(card)
-
-
-def _cloud(spec: PointsInput, seed: int) -> Array:
-    """Return points on a ground with bumps, and in heaps on it, as things have them."""
-    random = np.random.default_rng(seed)
-    low, high = np.array(spec.range_m[:3]), np.array(spec.range_m[3:])
-    size = high - low
-    ground = random.uniform(0, 1, (12_000, 3)) * (1, 1, 0.02) + (0, 0, 0.2)
-    heaps = random.uniform(0, 1, (40, 1, 2))
-    spread = random.uniform(-1, 1, (40, 150, 3)) * (2.0, 1.0, 0.8) / size
-    spread += np.concatenate((heaps, np.full((40, 1, 1), 0.2 + 0.8 / size[2])), axis=2)
-    places = np.concatenate((ground, spread.reshape(-1, 3))) * size + low
-    channels = random.uniform(0, 1, (len(places), len(spec.channels)))
-    points: Array = np.concatenate((places, channels), axis=1).astype(np.float32)
-    return points

@@ -167,6 +167,7 @@ def resolve(
     gpu: GpuFacts,
     model: ModelFacts,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    least: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Resolved:
     """Return what to tell TensorRT.
 
@@ -178,12 +179,13 @@ def resolve(
         model: The ONNX file.
         shapes: Input -> the shape that the card's images have, for inputs that the model leaves
             open and no profile names.
+        least: Input -> the smallest such shape, where it varies.
 
     Raises:
         BuildRefusedError: Something that is asked cannot be had here; says what, and what can.
     """
     check_version(flavour, version)
-    return _Resolver(build, flavour, version, gpu, model, shapes or {}).resolve()
+    return _Resolver(build, flavour, version, gpu, model, shapes or {}, least or {}).resolve()
 
 
 class _Resolver:
@@ -197,9 +199,10 @@ class _Resolver:
         gpu: GpuFacts,
         model: ModelFacts,
         shapes: Mapping[str, tuple[int, ...]],
+        least: Mapping[str, tuple[int, ...]],
     ) -> None:
         self.build, self.flavour, self.version = build, flavour, version
-        self.gpu, self.model, self.shapes = gpu, model, shapes
+        self.gpu, self.model, self.shapes, self.least = gpu, model, shapes, least
         self.title = describe(flavour, version)
         self.weak = has('BuilderFlag.FP16', flavour, version)
         self.notes: list[str] = []
@@ -566,9 +569,15 @@ class _Resolver:
                 f'the input {name!r} has the shape {list(shape)}, and nothing says how large '
                 f'dimensions {places} are; give build.profiles min, opt and max for it'
             )
-        shapes = ShapeRange(guess, guess, guess)
+        # a DLA takes one shape
+        low = guess if self.build.dla.core is not None else self.least.get(name, guess)
+        shapes = ShapeRange(low, guess, guess)
         _check_range(name, shapes, shape)
-        self.notes.append(f'profile: {name!r} has the shape {list(guess)} and no other')
+        self.notes.append(
+            f'profile: {name!r} has the shape {list(guess)} and no other'
+            if shapes.is_fixed
+            else f'profile: {name!r} has shapes from {list(low)} to {list(guess)}'
+        )
         return shapes
 
     def _check_dla(self, scales: Scales, profiles: tuple[Mapping[str, ShapeRange], ...]) -> None:

@@ -26,6 +26,7 @@ from trt_engine.fields import Allow
 from trt_engine.fields import as_mapping
 from trt_engine.fields import Key
 from trt_engine.fields import read_section
+from trt_engine.lidar_card import PointsInput
 from trt_engine.model_file import file_digest
 from trt_engine.platform import Platform
 
@@ -109,7 +110,7 @@ class Ingredients:
                 FileDigest(path.relative_to(onnx.parent).as_posix(), _digest_of(path, 'weights'))
                 for path in external_files(onnx)
             ),
-            settings=_by_name(asdict(card.build)),
+            settings=_by_name(asdict(card.build)) | _clouds(card),
             plugins=tuple(
                 FileDigest(Path(path).name, _digest_of(Path(path), 'a plugin of the card'))
                 for path in card.build.plugins
@@ -294,6 +295,14 @@ def _digest_of(path: Path, what: str) -> str:
         return file_digest(path)
     except OSError as exc:
         raise ModelFileError(f'{path}: {what} cannot be read: {exc.strerror or exc}') from exc
+
+
+def _clouds(card: Card) -> dict[str, Any]:
+    """Return what of a lidar card sets the shapes that its engine takes, where they are free."""
+    spec = card.input
+    if not isinstance(spec, PointsInput):
+        return {}
+    return {'input.max_points': spec.max_points, 'input.max_voxels': spec.max_voxels}
 
 
 def _by_name(values: Mapping[str, Any], within: str = '') -> dict[str, Any]:

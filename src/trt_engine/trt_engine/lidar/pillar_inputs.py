@@ -1,6 +1,6 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From pillars to the inputs of a network: the grid seen from above, or the pillars themselves."""
+"""From clouds to the inputs of a network: the grid seen from above, pillars, voxels, or points."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ from trt_engine.errors import ModelFileError
 from trt_engine.lidar.model import PillarWeights
 from trt_engine.lidar.pillars import BirdsEye
 from trt_engine.lidar.pillars import PaddedPillars
+from trt_engine.lidar.pillars import Pillarizer
 from trt_engine.lidar.pillars import PillarNet
 from trt_engine.lidar.pillars import Pillars
+from trt_engine.lidar.whole_clouds import cloud_shapes
+from trt_engine.lidar.whole_clouds import CloudInputs
+from trt_engine.lidar.whole_clouds import WholeClouds
 from trt_engine.lidar_card import PointsInput
 
 Encoder = Callable[[Pillars], Array]
@@ -30,6 +34,14 @@ class NetworkInputs(Protocol):
 
     def __call__(self, pillars: Pillars) -> Mapping[str, Array]:
         """Return the inputs by name; they are valid until the next call."""
+
+
+def open_pillarizer(spec: PointsInput) -> Callable[[Array], Pillars]:
+    """Return what sorts clouds into pillars; into one, where a network takes points themselves.
+
+    It takes (N, point_size) float32, and raises PointsError for other arrays.
+    """
+    return WholeClouds(spec) if spec.features == 'points' else Pillarizer(spec)
 
 
 def open_inputs(
@@ -44,9 +56,17 @@ def open_inputs(
         encoder: Runs the network inside a pillar where `weights` does not hold it.
 
     Raises:
-        ModelFileError: The network has other inputs than the card says.
+        ModelFileError: The network has other inputs than the card says, or is in two parts where
+            there are no pillars between them.
     """
     inputs = [info for info in network.tensors if info.mode == 'input']
+    if (weights or encoder) and (spec.features == 'points' or spec.layers > 1):
+        raise ModelFileError(
+            f'a network inside the pillars needs pillars as tall as the range, and input.features '
+            f'is {spec.features}; remove `encoder` from the card, or set voxel_m and features'
+        )
+    if spec.features == 'points':
+        return CloudInputs(spec, inputs)
     if encoder is not None:
         return GridInputs(spec, BackendEncoder(spec, encoder), inputs)
     if weights is None:
@@ -56,22 +76,25 @@ def open_inputs(
 
 
 def network_shapes(
-    spec: PointsInput, inputs: Mapping[str, Sequence[int]]
+    spec: PointsInput, inputs: Mapping[str, Sequence[int]], *, fewest: bool = False
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a network's inputs, as many pillars as there may be.
 
     Args:
         spec: What the card says of the points.
         inputs: Name -> shape in the file, -1 where it is free.
+        fewest: Whether one pillar, or point, is asked about, as far as the file leaves it free.
 
     Raises:
-        ModelFileError: The network takes neither one grid nor the card's pillars.
+        ModelFileError: The network takes neither one grid nor the card's pillars or points.
     """
+    if spec.features == 'points':
+        return cloud_shapes(spec, inputs, points=1 if fewest else None)
     if spec.tensor in inputs:
-        voxels = spec.max_voxels
+        voxels = 1 if fewest and inputs[spec.tensor][0] < 0 else spec.max_voxels
         shapes: dict[str | None, tuple[int, ...]] = {
             spec.tensor: (voxels, spec.max_points, spec.feature_size),
-            spec.places_tensor: (voxels, 4),
+            spec.places_tensor: (voxels, _place_size(spec, inputs)),
             spec.sizes_tensor: (voxels,),
             spec.count_tensor: (1,),
         }
@@ -138,7 +161,7 @@ class PillarInputs:
 
         Raises:
             ModelFileError: The network has other inputs than the card names, or could not tell
-                rows without a pillar from pillars.
+                rows without a pillar from pillars, or layers from each other.
         """
         known = {info.name: info for info in inputs}
         names = (spec.tensor, spec.places_tensor, spec.sizes_tensor, spec.count_tensor)
@@ -156,7 +179,7 @@ class PillarInputs:
                 'the card, or export it with a free number of pillars'
             )
         self._spec = spec
-        self._columns = spec.grid[0]
+        self._place_size = _place_size(spec, {name: info.shape for name, info in known.items()})
         self._padded = PaddedPillars(spec)
         self._types = {name: info.dtype for name, info in known.items()}
 
@@ -166,7 +189,8 @@ class PillarInputs:
         rows = spec.max_voxels if self._whole else count
         inputs = {spec.tensor: self._padded(pillars)[:rows]}
         if spec.places_tensor is not None:
-            inputs[spec.places_tensor] = _filled(pillars.places(self._columns), rows)
+            places = pillars.places(*spec.grid)[:, 4 - self._place_size :]
+            inputs[spec.places_tensor] = _filled(places, rows)
         if spec.sizes_tensor is not None:
             inputs[spec.sizes_tensor] = _filled(pillars.sizes, rows)
         if spec.count_tensor is not None:
@@ -207,6 +231,19 @@ class BackendEncoder:
         rows = self._spec.max_voxels if self._whole else count
         output = self._backend.run({self._spec.tensor: self._padded(pillars)[:rows]})[self._output]
         return output[:count].reshape(count, -1)
+
+
+def _place_size(spec: PointsInput, inputs: Mapping[str, Sequence[int]]) -> int:
+    """Return how many numbers say where a pillar is: 3, or 4 with the batch."""
+    if spec.places_tensor is None or spec.places_tensor not in inputs:
+        return 4
+    shape = inputs[spec.places_tensor]
+    if len(shape) != 2 or shape[1] not in (-1, 3, 4):
+        raise ModelFileError(
+            f'the network takes {spec.places_tensor!r} as {list(shape)}; wanted [V, 4] for batch, '
+            'z, row and column, or [V, 3] without the batch'
+        )
+    return 3 if shape[1] == 3 else 4
 
 
 def _filled(values: Array, rows: int) -> Array:

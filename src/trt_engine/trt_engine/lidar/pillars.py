@@ -28,10 +28,10 @@ class PillarCounts:
     Attributes:
         points: Points of the cloud.
         outside: Outside of the card's range, or not a number.
-        over_points: Beyond `max_points` in their pillar.
+        over_points: Beyond `max_points` in their pillar, or where there are none in their cloud.
         over_voxels: In pillars beyond `max_voxels`.
         kept: The rest, which the network sees.
-        voxels: Pillars that hold a point.
+        voxels: Pillars that hold a point; 0 where the network takes the points themselves.
         voxels_dropped: Of these, pillars beyond `max_voxels`: the last in the order of cells.
     """
 
@@ -52,7 +52,8 @@ class PillarCounts:
                 'are beyond max_voxels'
             )
         if self.over_points:
-            parts.append(f'{self.over_points} points are beyond max_points of their pillar')
+            where = ' of their pillar' if self.voxels else ''
+            parts.append(f'{self.over_points} points are beyond max_points{where}')
         return f'of {self.points} points, ' + '; '.join(parts) if parts else None
 
 
@@ -64,7 +65,7 @@ class Pillars:
         features: (K, feature_size) float32, the decorated points.
         starts: (V,) where the points of a pillar begin.
         sizes: (V,) how many points a pillar keeps, at least 1.
-        cells: (V,) row * columns + column of each pillar, rising.
+        cells: (V,) (layer * rows + row) * columns + column of each pillar, rising.
         counts: Where the points of the cloud went.
     """
 
@@ -77,14 +78,17 @@ class Pillars:
     def __len__(self) -> int:
         return len(self.cells)
 
-    def places(self, columns: int) -> Array:
+    def places(self, columns: int, rows: int | None = None) -> Array:
         """Return (V, 4) int32: batch, z, row, column, as voxel-wise networks take them.
 
         Args:
             columns: Of the grid.
+            rows: Of the grid, where it has several layers.
         """
         out = np.zeros((len(self), 4), np.int32)
         np.divmod(self.cells, columns, out=(out[:, 2], out[:, 3]), casting='unsafe')
+        if rows is not None:
+            np.divmod(out[:, 2], rows, out=(out[:, 1], out[:, 2]))
         return out
 
 
@@ -95,7 +99,6 @@ class Pillarizer:
         self.spec = spec
         self._columns, self._rows = spec.grid
         self._low = np.array(spec.range_m[:3], np.float32)
-        self._high = np.array(spec.range_m[3:], np.float32)
         self._size = np.array(spec.voxel_m, np.float32)
 
     def __call__(self, points: Array) -> Pillars:
@@ -107,7 +110,7 @@ class Pillarizer:
         Raises:
             PointsError: The array has another shape or type.
         """
-        self._check(points)
+        check_points(points, self.spec)
         order, cells = self._sorted(points)
         firsts = np.flatnonzero(np.diff(cells, prepend=-1))
         occupied = len(firsts)
@@ -131,28 +134,16 @@ class Pillarizer:
         cells = cells[firsts]
         return Pillars(self._decorated(chosen, cells, sizes), starts, sizes, cells, counts)
 
-    def _check(self, points: Array) -> None:
-        wanted = self.spec.point_size
-        good = points.ndim == 2 and points.shape[1] == wanted and points.dtype == np.float32
-        if not good or len(points) > MAX_POINTS:
-            raise PointsError(
-                f'a cloud of {points.dtype} {list(points.shape)}; wanted float32 [N, {wanted}], '
-                f'N at most {MAX_POINTS}'
-            )
-
     def _sorted(self, points: Array) -> tuple[Array, Array]:
         """Return the indices of the points in range, sorted by cell and index, and their cells."""
-        inside = np.ones(len(points), bool)
-        for axis in range(3):
-            values = points[:, axis]
-            inside &= values >= self._low[axis]
-            inside &= values < self._high[axis]
-        index = np.flatnonzero(inside)
+        index = in_range(points, self.spec)
         column = self._cell(points[index, 0], 0, self._columns)
         row = self._cell(points[index, 1], 1, self._rows)
         # Cell and index in one number: sorting these is faster than a stable argsort (measured),
         # and no two are equal, so that every algorithm gives the same order.
         keys = row
+        if self.spec.layers > 1:
+            keys += self._cell(points[index, 2], 2, self.spec.layers) * self._rows
         keys *= self._columns
         keys += column
         keys <<= _INDEX_BITS
@@ -172,6 +163,9 @@ class Pillarizer:
         """Return the features of points, (point_size, K), that are sorted by pillar."""
         spec = self.spec
         form = spec.features
+        if form == 'voxel':
+            plain: Array = chosen.T
+            return plain
         features: Array = np.empty((spec.feature_size, chosen.shape[1]), np.float32)
         features[: spec.point_size] = chosen
         offsets = features[spec.point_size :]
@@ -189,6 +183,32 @@ class Pillarizer:
             features[:2] = offsets[3:5]
         rows: Array = features.T
         return rows
+
+
+def check_points(points: Array, spec: PointsInput) -> None:
+    """Refuse what is no cloud of a network.
+
+    Raises:
+        PointsError: The array has another shape or type than (N, point_size) float32.
+    """
+    wanted = spec.point_size
+    good = points.ndim == 2 and points.shape[1] == wanted and points.dtype == np.float32
+    if not good or len(points) > MAX_POINTS:
+        raise PointsError(
+            f'a cloud of {points.dtype} {list(points.shape)}; wanted float32 [N, {wanted}], '
+            f'N at most {MAX_POINTS}'
+        )
+
+
+def in_range(points: Array, spec: PointsInput) -> Array:
+    """Return the indices of the points, (N, at least 3) float32, in the card's range, rising."""
+    low, high = (np.array(ends, np.float32) for ends in (spec.range_m[:3], spec.range_m[3:]))
+    inside = np.ones(len(points), bool)
+    for axis in range(3):
+        values = points[:, axis]
+        inside &= values >= low[axis]
+        inside &= values < high[axis]
+    return np.flatnonzero(inside)
 
 
 class PaddedPillars:

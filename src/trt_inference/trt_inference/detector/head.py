@@ -86,3 +86,26 @@ def take(outputs: Mapping[str, Array], name: str, wanted: tuple[int | str, ...])
 def reaching(scores: Array, threshold: float) -> Array:
     """Return the indices of the scores, (N,), that reach the threshold; NaN and inf do not."""
     return np.flatnonzero((scores >= threshold) & (scores < np.inf))
+
+
+def class_indices(labels: Array, name: str, count: int, *, first: int = 0) -> Array:
+    """Return labels that a network gives as class indices, (N,) int32.
+
+    Args:
+        labels: (N,), of any type.
+        name: Of the output that they are from.
+        count: Classes of the card.
+        first: The label of the first of them.
+
+    Raises:
+        DecodeError: One of them is no class of the card.
+    """
+    known = (labels >= first) & (labels < first + count)
+    if not known.all():
+        label = labels[~known][0]
+        raise DecodeError(
+            f'output {name!r} has class {label:g}; the card has classes '
+            f'{first}..{first + count - 1}'
+        )
+    indices: Array = labels.astype(np.int32) - np.int32(first)
+    return indices

@@ -63,6 +63,28 @@ class PillarRoute:
             self.encoder.close()
 
 
+def require_pillars(spec: PointsInput, inputs: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse networks that take what the kernels do not make.
+
+    Args:
+        spec: What the card says of the points.
+        inputs: Name -> shape of the network's inputs.
+
+    Raises:
+        BackendUnavailableError: Says what they take.
+    """
+    if spec.features in ('voxel', 'points'):
+        raise BackendUnavailableError(
+            f'{_ON_CPU}: input.features is {spec.features}, and the GPU kernels make pillars with '
+            'their offsets only'
+        )
+    places = spec.places_tensor
+    if places is not None and inputs.get(places, ())[1:] == (3,):
+        raise BackendUnavailableError(
+            f'{_ON_CPU}: {places!r} is [V, 3], and the GPU kernels make [V, 4], with the batch'
+        )
+
+
 def open_route(
     kernels: Kernels,
     memory: Lease,

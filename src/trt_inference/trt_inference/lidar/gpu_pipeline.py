@@ -33,6 +33,7 @@ from trt_inference.lidar.boxes3d import Boxes3d
 from trt_inference.lidar.clouds import CloudOptions
 from trt_inference.lidar.gpu_pillars import open_route
 from trt_inference.lidar.gpu_pillars import PillarRoute
+from trt_inference.lidar.gpu_pillars import require_pillars
 from trt_inference.lidar.pipeline import CloudDetector
 from trt_inference.lidar.pipeline import PlacedCloud
 from trt_inference.lidar.raw_points import raw_points
@@ -181,6 +182,7 @@ class GpuLidarDetector(CloudDetector):
             card.name, backend, pool, kept=_LAYOUTS_KEPT, in_flight=in_flight
         )
         self._inputs = {info.name: info.shape for info in backend.tensors if info.mode == 'input'}
+        require_pillars(spec, self._inputs)
         backend.prepare(network_shapes(spec, self._inputs))
         self._readout()  # to know now whether the outputs are what the head promises
         self._memory = Lease(pool)

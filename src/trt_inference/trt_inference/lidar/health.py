@@ -45,7 +45,7 @@ def points_health(now: CloudCounts, before: CloudCounts) -> Health:
         'no measurement': str(now.dropped),
         'cropped': str(now.cropped),
         'outside of the range': str(last.outside),
-        'beyond max_points of their pillar': str(last.over_points),
+        'beyond max_points': str(last.over_points),
         'in pillars beyond max_voxels': str(last.over_voxels),
         'seen by the network': str(last.kept),
         'pillars': str(last.voxels),
@@ -64,4 +64,5 @@ def points_health(now: CloudCounts, before: CloudCounts) -> Health:
             'range; are frame and units those of the card?',
             values,
         )
-    return Health(Level.OK, f'{last.kept} points in {last.voxels} pillars', values)
+    where = f' in {last.voxels} pillars' if last.voxels else ''
+    return Health(Level.OK, f'{last.kept} points{where}', values)

@@ -140,7 +140,7 @@ def _try(detector: CloudDetector) -> None:
     names = ['x', 'y', 'z', *(spec.fields.get(each, each) for each in spec.channels)]
     middle = [(a + b) / 2 for a, b in zip(spec.range_m[:3], spec.range_m[3:], strict=True)]
     # a point at the origin would be no measurement
-    numbers = [middle[0] or spec.voxel_m[0] / 2, *middle[1:], *(0.0 for _ in spec.channels)]
+    numbers = [middle[0] or spec.range_m[3] / 2, *middle[1:], *(0.0 for _ in spec.channels)]
     record = np.array(numbers, '<f4')
     size = record.nbytes
     columns: dict[str, Array] = {

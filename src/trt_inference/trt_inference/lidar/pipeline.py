@@ -21,8 +21,8 @@ from trt_engine.card import Card
 from trt_engine.card import Thresholds
 from trt_engine.lidar.model import PillarWeights
 from trt_engine.lidar.pillar_inputs import open_inputs
+from trt_engine.lidar.pillar_inputs import open_pillarizer
 from trt_engine.lidar.pillars import PillarCounts
-from trt_engine.lidar.pillars import Pillarizer
 from trt_inference.lidar.boxes3d import Boxes3d
 from trt_inference.lidar.clouds import check_transform
 from trt_inference.lidar.clouds import CloudOptions
@@ -216,7 +216,7 @@ class LidarDetector(CloudDetector):
             ModelFileError: The network has other inputs than the card says.
         """
         super().__init__(card, backend, options, clock)
-        self._pillarize = Pillarizer(card.points)
+        self._pillarize = open_pillarizer(card.points)
         self._inputs = open_inputs(card.points, weights, backend, encoder)
 
     def begin(self, clouds: Sequence[PlacedCloud]) -> Callable[[], list[Boxes3d]]:

@@ -17,11 +17,11 @@ from trt_engine.card import Thresholds
 from trt_engine.cuda.detections import Readout
 from trt_engine.fields import Allow
 from trt_engine.preprocess import Geometry
-from trt_inference.camera.decoders.head import class_indices
 from trt_inference.camera.decoders.head import corners
 from trt_inference.camera.decoders.head import finish
 from trt_inference.camera.decoders.head import labelled
 from trt_inference.camera.detections import Detections
+from trt_inference.detector.head import class_indices
 from trt_inference.detector.head import head_key
 from trt_inference.detector.head import reaching
 from trt_inference.detector.head import read_options

@@ -8,7 +8,6 @@ import numpy as np
 
 from trt_engine.backend import Array
 from trt_engine.card import Thresholds
-from trt_engine.errors import DecodeError
 from trt_engine.fields import Key
 from trt_engine.preprocess import Geometry
 from trt_inference.camera.detections import Detections
@@ -48,22 +47,6 @@ def labelled(scores: Array, thresholds: Thresholds) -> tuple[Array, Array, Array
     rows = reaching(scores.max(axis=1), thresholds.score)
     classes = scores[rows].argmax(axis=1)
     return rows, classes, scores[rows, classes]
-
-
-def class_indices(labels: Array, name: str, count: int) -> Array:
-    """Return labels that a network gives as class indices, (N,) int32.
-
-    Raises:
-        DecodeError: One of them is no class of the card.
-    """
-    known = (labels >= 0) & (labels < count)
-    if not known.all():
-        label = labels[~known][0]
-        raise DecodeError(
-            f'output {name!r} has class {label:g}; the card has classes 0..{count - 1}'
-        )
-    indices: Array = labels.astype(np.int32)
-    return indices
 
 
 def strongest(scores: Array) -> Array:

@@ -23,6 +23,7 @@ from trt_inference.detector.head import head_key
 from trt_inference.lidar.boxes3d import Boxes3d
 
 HEADS: Mapping[str, str] = {
+    'boxes': 'BoxesDecoder',
     'centerpoint': 'CenterPointDecoder',
     'pointpillars': 'PointPillarsDecoder',
 }
@@ -47,6 +48,7 @@ class Decoder3d(Protocol):
         Its arrays are views into the outputs.
 
         Raises:
+            BackendUnavailableError: No kernel reads this head.
             DecodeError: The outputs do not have the form that the card's head promises.
         """
 

@@ -49,22 +49,30 @@ def read_cells(card: Card, points: PointsInput, stride: int) -> Cells:
     return Cells(columns // stride, rows // stride, points.range_m[:2], size_m)
 
 
-def scored(logits: Array, thresholds: Thresholds) -> tuple[Array, Array, Array]:
-    """Return which rows of logits, (N, classes), are candidates, with their class and score.
+def scored(
+    values: Array, thresholds: Thresholds, *, logits: bool = True
+) -> tuple[Array, Array, Array]:
+    """Return which rows of scores, (N, classes), are candidates, with their class and score.
 
     Of each row the best class, or with `thresholds.multi_label` every one, that reaches the score;
-    rows with a logit that is not finite among the candidates count for nothing.
+    rows with a number that is not finite among the candidates count for nothing.
+
+    Args:
+        values: The scores, or their logits.
+        thresholds: Of these, the score, and whether a row may have several classes.
+        logits: Which of the two they are.
     """
     # comparing logits saves a million exponentials
-    flat = reaching(logits.ravel(), logit(thresholds.score))
-    rows, classes = np.divmod(flat, logits.shape[1])
+    least = logit(thresholds.score) if logits else thresholds.score
+    flat = reaching(values.ravel(), least)
+    rows, classes = np.divmod(flat, values.shape[1])
     if not thresholds.multi_label:
         rows = np.unique(rows)
-        classes = logits[rows].argmax(axis=1)
-    chosen = logits[rows, classes].astype(np.float32)
+        classes = values[rows].argmax(axis=1)
+    chosen = values[rows, classes].astype(np.float32)
     finite = np.isfinite(chosen)
     rows, classes, chosen = rows[finite], classes[finite], chosen[finite]
-    return rows, classes, sigmoid(chosen)
+    return rows, classes, sigmoid(chosen) if logits else chosen
 
 
 def sigmoid(logits: Array) -> Array:
