@@ -163,7 +163,7 @@ def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
     if len(set(names)) < len(names):
         print(f'inference: --nodes {" ".join(names)}; wanted each name once', file=sys.stderr)
         return 2
-    return run(told_to_stop, InferenceNode, 'inference', names, words)
+    return run(told_to_stop, InferenceNode, 'inference', names, words, InferenceNode.autostart)
 
 
 def _parser() -> argparse.ArgumentParser:

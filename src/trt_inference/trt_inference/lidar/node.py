@@ -156,7 +156,8 @@ class LidarNode(DetectorNode[LidarConfig]):
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
     """Run the node until it is told to stop; return the exit status."""
     words = sys.argv if args is None else args
-    return run(told_to_stop, LidarNode, 'lidar_inference', ['lidar_inference'], words)
+    names = ['lidar_inference']
+    return run(told_to_stop, LidarNode, names[0], names, words, LidarNode.autostart)
 
 
 if __name__ == '__main__':
