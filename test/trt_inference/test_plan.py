@@ -15,7 +15,7 @@ from trt_engine.manifest import Manifest
 from trt_engine.model_file import resolve_model
 from trt_engine.platform import Platform
 from trt_engine.store import Store
-from trt_inference.camera.plan import main
+from trt_inference.plan.command import main
 
 NANO = ['--board', 'Orin Nano 8GB']
 LOG = 'Total Activation Memory: 2457600 bytes\nTotal Weights Memory: 752640 bytes\n'
@@ -169,6 +169,8 @@ def test_without_a_gpu_this_machine_cannot_be_planned_for(run, fake_gpu):
         (['--camera', '640x480:h264'], "unsupported encoding 'h264'"),
         (['--camera', '0x480'], 'an image of 0x480'),
         (['--camera', '640x480:bgr8:0'], 'is no camera'),
+        (['--lidar', 'many'], "'many' is no lidar; wanted <points>[:<bytes"),
+        (['--lidar', '0:16'], 'clouds of 0 points of 16 bytes; wanted 1 to'),
         (['--cuda-mib', '-5'], "'-5' is not a whole number of MiB"),
     ],
 )
