@@ -153,10 +153,8 @@ def test_an_encoder_of_its_own_is_a_second_network_of_one_node(run, center):
     told = run('--card', f'{center}:2')
     assert owners(told, 'weights') == ['center', 'center encoder', 'center 2', 'center 2 encoder']
     assert owners(told, 'process') == owners(told, 'clouds') == ['center', 'center 2']
-    sizes = {
-        (part['owner'], part['side']): part['nbytes'] for part in of(told, 'inputs and outputs')
-    }
-    assert sizes['center', 'device'] == (CHANNELS + sum(ROLES.values())) * 16 * 16 * 4
+    sizes = {part['owner']: part['nbytes'] for part in of(told, 'inputs and outputs')}
+    assert sizes['center'] == (CHANNELS + sum(ROLES.values())) * 16 * 16 * 4
     # in two contexts: the pillars, and what becomes of each
     assert sizes['center encoder'] == 2 * 200 * (8 * 8 + CHANNELS) * 4
 

@@ -146,7 +146,8 @@ def _parser() -> ArgumentParser:
     add(
         '--arena',
         action='store_true',
-        help='the networks share one arena for activations, so they are in one process',
+        help='the networks share one arena for activations, as programs of your own can have it '
+        '(trt_engine.cuda.arena) and nodes cannot; they are in one process',
     )
     add(
         '--system-mib',
