@@ -89,6 +89,15 @@ def test_a_board_whose_system_takes_all_has_no_room(run):
     assert ' 0 MiB are free' in told
 
 
+def test_weights_that_are_streamed_are_planned_on_the_cpu(run, data):
+    path = data / 'models' / 'yolox_nano_416.onnx'
+    words = ['--card', 'yolox_nano', '--onnx', f'yolox_nano={path}', *NANO, '--json']
+    (all_of_it,) = parts_of(run(*words), 'weights')
+    device, host = parts_of(run(*words, '--weight-streaming-mib', '1'), 'weights')
+    assert (device['nbytes'], device['side'], host['side']) == (1 << 20, 'device', 'host')
+    assert device['nbytes'] + host['nbytes'] == all_of_it['nbytes']
+
+
 def test_what_is_left_out_is_said(run):
     words = ['--card', 'demo', '--set', 'dla.core=0', '--board', 'Orin NX 8GB']
     told = run(*words, '--set', 'dla.fallback=true')

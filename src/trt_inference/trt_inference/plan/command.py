@@ -155,6 +155,13 @@ def _parser() -> ArgumentParser:
         metavar='MIB',
         help='what the system of a named board takes',
     )
+    add(
+        '--weight-streaming-mib',
+        type=_at_least_0,
+        default=0,
+        metavar='MIB',
+        help='weights of each network that stay on the GPU, as the parameter of nodes; 0: all',
+    )
     for each in fields(Assumptions):
         option = f'--{each.name.replace("_", "-")}'
         add(

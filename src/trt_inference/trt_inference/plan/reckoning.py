@@ -77,6 +77,11 @@ class Node:
         sensors = tuple(replace(part, owner=other(part.owner)) for part in self.sensors)
         return Node(name, networks, sensors)
 
+    def streaming(self, budget_mib: int) -> Node:
+        """Return the same with so much of the network's weights on the GPU; 0: all."""
+        network, *encoder = self.networks  # which nodes never stream
+        return replace(self, networks=(network.streaming(budget_mib), *encoder))
+
 
 def plan(args: Namespace) -> Budget:
     """Return the budget that the command line asks for.
@@ -103,6 +108,7 @@ def plan(args: Namespace) -> Budget:
             one = search.lidar_node(card, args.lidar)
         else:
             one = search.camera_node(card, cameras)
+        one = one.streaming(args.weight_streaming_mib)
         for _ in range(asked.count):
             numbers[card.name] += 1
             number = numbers[card.name]
