@@ -165,7 +165,7 @@ def test_clouds_over_dds_become_the_boxes_of_the_cpu_path(
             lidar.publish(messages[missing[0] - 1])
         return not missing
 
-    wait_until(every_cloud_came, 'boxes of every cloud', 60)
+    wait_until(every_cloud_came, 'boxes of every cloud', 120)
     for each in list(found):
         np.testing.assert_allclose(
             rows_of(each), wanted[each.header.stamp.sec], rtol=1e-3, atol=1e-3
