@@ -96,6 +96,7 @@ ROOMS = {  # of trt_inference: what each may import besides itself and the modul
     'detector': set(),
     'fusion': {'detector'},
     'lidar': {'detector'},
+    'plan': {'camera', 'detector', 'lidar'},
     'replay': set(),
     'watch': {'camera', 'lidar'},
 }

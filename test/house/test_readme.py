@@ -20,8 +20,8 @@ from trt_engine.card import parse_card
 from trt_engine.preprocess import Preprocessor
 import trt_inference.camera.decoders
 from trt_inference.camera.decoders import yolo
-import trt_inference.camera.plan
 from trt_inference.lidar.decoders3d import open_decoder3d
+import trt_inference.plan.command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / 'README.md').read_text()
@@ -79,7 +79,7 @@ def test_the_plan_in_the_readme_is_what_the_command_prints(tmp_path, capsys):
     )
     assert not others
 
-    status = trt_inference.camera.plan.main([*shlex.split(command), '--store', str(tmp_path)])
+    status = trt_inference.plan.command.main([*shlex.split(command), '--store', str(tmp_path)])
 
     assert (status, capsys.readouterr().out) == (0, printed)
 

@@ -33,9 +33,14 @@ from trt_inference.lidar.point_view import view_points
 pytestmark = pytest.mark.slow
 
 NODE = """
+import os
 import sys
 import trt_engine.backends
 trt_engine.backends.has_gpu = lambda: True
+if 'FREE_MIB' in os.environ:
+    from trt_engine.memory.budget import Room
+    from trt_inference.lidar import budget
+    budget.room_here = lambda: Room('this test', int(os.environ['FREE_MIB']), None, 'it')
 from trt_inference.entry import lidar_inference
 sys.exit(lidar_inference())
 """
@@ -160,7 +165,7 @@ def test_clouds_over_dds_become_the_boxes_of_the_cpu_path(
             lidar.publish(messages[missing[0] - 1])
         return not missing
 
-    wait_until(every_cloud_came, 'boxes of every cloud', 60)
+    wait_until(every_cloud_came, 'boxes of every cloud', 120)
     for each in list(found):
         np.testing.assert_allclose(
             rows_of(each), wanted[each.header.stamp.sec], rtol=1e-3, atol=1e-3
@@ -179,3 +184,24 @@ def test_clouds_over_dds_become_the_boxes_of_the_cpu_path(
     assert values('backend')['pipeline'].startswith(pipeline)
     assert int(values('points')['points of the last cloud']) > 25_000
     assert int(values('points')['seen by the network']) > 5_000
+
+    text = log.read_text()
+    assert 'memory:' in text
+    assert 'room for 32768 points, 32 bytes each, not seen yet' in text
+    told = values('memory')
+    assert 'held' in told['road: weights on device (MiB)']
+    assert 'exact' in told['road: clouds on host (MiB)']
+
+
+def test_an_engine_that_does_not_fit_is_not_loaded(start, monkeypatch, wait_until):
+    monkeypatch.setenv('FREE_MIB', '100')
+    log = start()
+    wait_until(lambda: 'configure failed' in log.read_text(), 'the refusal', 30)
+    assert '100 MiB are free' in log.read_text()
+    assert 'MiB too few; the largest parts: ' in log.read_text()
+
+
+def test_an_engine_that_streams_no_weights_says_so(start, wait_until):
+    log = start(weight_streaming_mib=64)
+    wait_until(lambda: 'configure failed' in log.read_text(), 'the refusal', 30)
+    assert 'weight_streaming_mib is 64, and the engine has no weights' in log.read_text()

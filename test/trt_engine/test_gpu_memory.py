@@ -55,6 +55,20 @@ def test_two_that_hold_memory_hold_different_memory(pool):
     assert blocks[3] is blocks[1]
 
 
+def test_a_pool_that_is_trimmed_keeps_what_is_in_use(runtime, pool):
+    kept = pool.take('device', 100)
+    lease = Lease(pool)
+    for kind in ('device', 'pinned', 'mapped'):
+        lease.take(kind, 9000)
+    lease.close()
+    pool.trim()
+    pool.trim()
+    assert pool.reserved_bytes == {'device': kept.nbytes, 'pinned': 0, 'mapped': 0}
+    assert runtime.pinned == {}
+    pool.give(kept)
+    assert pool.take('device', 100) is kept
+
+
 def test_memory_that_is_given_back_twice_is_a_defect_that_is_told(pool):
     block = pool.take('pinned', 8)
     pool.give(block)

@@ -132,8 +132,8 @@ def test_types_of_inputs_and_outputs_are_those_of_the_build(card):
 def test_activations_are_for_the_largest_profile():
     ranges = [ShapeRange((1, 3, 8, 8), (1, 3, 8, 8), (n, 3, 8, m)) for n, m in ((4, 8), (2, 9))]
     card = replace(load_card('demo'), build=Build(profiles=tuple({'images': r} for r in ranges)))
-    assert input_shapes(card, largest=True)['images'] == (4, 3, 8, 9)
-    assert input_shapes(card)['images'] == (1, 3, 256, 320)
+    assert input_shapes(card, resolve_model(card), largest=True)['images'] == (4, 3, 8, 9)
+    assert input_shapes(card, resolve_model(card))['images'] == (1, 3, 256, 320)
 
 
 def test_each_number_of_images_has_inputs_and_outputs_of_its_own(card):

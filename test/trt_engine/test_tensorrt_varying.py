@@ -170,12 +170,14 @@ def test_weights_are_streamed_within_their_budget(load, version):
     engine = load('Scale', version, **STREAMED, weight_streaming_mib=0)
     assert engine._loaded.engine.budget == 0
     assert engine.no_graph == 'weights are streamed, which TensorRT does from the CPU'
+    assert engine.streamed_bytes == 768 << 10
     image = np.ones(STREAMED['shape'], np.float32)
     assert (engine.run({'x': image})['y'] == 3).all()
     with pytest.raises(InferenceError, match='cannot record'):
         Graph(engine.stream, engine.enqueue)
     all_of_it = load('Scale', version, **STREAMED, weight_streaming_mib=1)
     assert all_of_it.capturable
+    assert all_of_it.streamed_bytes == 0
 
 
 @pytest.mark.parametrize('version', ['8.6.0', '10.0.1'])
@@ -185,7 +187,7 @@ def test_a_version_without_weight_streaming_is_named(load, version):
 
 
 def test_an_engine_without_streamed_weights_is_refused(load):
-    with pytest.raises(ModelLoadError, match='it was not built for that; leave it out'):
+    with pytest.raises(ModelLoadError, match='not built for that; build it with weight_st'):
         load('Scale', weight_streaming_mib=8)
 
 

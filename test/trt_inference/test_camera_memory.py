@@ -34,12 +34,12 @@ from trt_engine.memory.network import loaded_memory
 from trt_engine.memory.network import onnx_memory
 from trt_engine.model_file import resolve_model
 from trt_inference.camera.gpu_pipeline import GpuDetector
-from trt_inference.camera.memory import budget_health
 from trt_inference.camera.memory import camera_parts
 from trt_inference.camera.memory import Frames
-from trt_inference.camera.memory import IN_FLIGHT
 from trt_inference.camera.memory import node_budget
-from trt_inference.camera.memory import room_here
+from trt_inference.detector.memory import budget_health
+from trt_inference.detector.memory import IN_FLIGHT
+from trt_inference.detector.memory import room_here
 
 ROOM = Room('this machine', 4000, None, 'a test')
 POOLED = ('images', 'decoding', 'detections')  # what comes out of the pool

@@ -56,6 +56,7 @@ def test_only_what_needs_no_new_network_or_topic_changes_while_it_runs():
         ({'cpu_affinity': '4096'}, "cpu_affinity is '4096'; wanted cores"),
         ({'cpu_affinity': '4;5'}, "cpu_affinity is '4;5'; wanted cores"),
         ({'realtime_priority': 100}, 'realtime_priority is 100; wanted 0 to 99'),
+        ({'weight_streaming_mib': -1}, 'weight_streaming_mib is -1; wanted 0 to 100000'),
         ({'threads': 257}, 'threads is 257; wanted 0 to 256'),
         ({'transport': 'theora'}, "transport is 'theora'; wanted one of raw, compressed"),
         ({'overlay_transport': 'png'}, "overlay_transport is 'png'; wanted one of raw, compr"),
@@ -87,6 +88,10 @@ def test_only_what_needs_no_new_network_or_topic_changes_while_it_runs():
         (
             {'require_tensorrt': True, 'backend': 'onnxruntime'},
             'require_tensorrt is true but backend is onnxruntime; set backend to auto or tensorrt',
+        ),
+        (
+            {'weight_streaming_mib': 64, 'backend': 'onnxruntime'},
+            'weight_streaming_mib is 64 but backend is onnxruntime, whose weights are on the CPU',
         ),
     ],
 )

@@ -6,11 +6,16 @@ from __future__ import annotations
 
 import pytest
 
+from trt_builder.settings import Resolved
+from trt_builder.tensorrt_build import build
 from trt_engine.card import load_card
+from trt_engine.entry import Entry
 from trt_engine.errors import BackendUnavailableError
+from trt_engine.errors import ModelLoadError
 from trt_engine.health import Level
 from trt_engine.manifest import Ingredients
 from trt_engine.manifest import Manifest
+from trt_engine.memory.network import loaded_memory
 from trt_engine.model_file import resolve_model
 from trt_engine.platform import read_platform
 from trt_engine.store import Store
@@ -18,6 +23,7 @@ from trt_inference.camera.config import InferenceConfig
 from trt_inference.detector.engines import build_command
 from trt_inference.detector.engines import BuildInProgress
 from trt_inference.detector.engines import find_engine
+from trt_inference.detector.engines import open_engine
 from trt_inference.detector.engines import without_engine
 
 
@@ -34,6 +40,42 @@ def test_the_engine_of_these_ingredients_is_found_whatever_its_calibration(tmp_p
 
     assert found.entry == kept
     assert 'built 2026-01-31T12:00:00Z' in found.reason
+
+
+@pytest.fixture
+def keep_engine(fake_gpu, tmp_path):
+    """Return a function that keeps an engine of the demo network, built by the stand-in."""
+
+    def keep(*flags: str) -> Entry:
+        card = load_card('demo')
+        resolved = Resolved('tensorrt', (10, 3, 0), 'fp32', strongly_typed=False, flags=flags)
+        model = resolve_model(card)
+        output = build(resolved, model, report=lambda *_: None, log=lambda *_: None)
+        ingredients = Ingredients.collect(card, model, flavour='tensorrt', facts=read_platform())
+        manifest = Manifest(ingredients, '2026-01-31T12:00:00Z', 1.0)
+        return Store(tmp_path / 'store').put(manifest, output.plan)
+
+    fake_gpu('10.3.0')
+    return keep
+
+
+def test_weights_are_streamed_where_the_node_says_so_and_the_budget_knows(keep_engine):
+    card, entry = load_card('demo'), keep_engine('WEIGHT_STREAMING')
+    parts = {}
+    for mib in (0, 1):
+        backend = open_engine(card, entry, weight_streaming_mib=mib)
+        network = loaded_memory('demo', backend)
+        parts[mib] = {p.side: p.nbytes for p in network.parts if p.what == 'weights'}
+        assert (backend.no_graph == '') == (mib == 0)
+        backend.close()
+    assert 'host' not in parts[0]
+    assert parts[1]['host'] > 0
+    assert sum(parts[1].values()) == parts[0]['device']
+
+
+def test_an_engine_that_streams_no_weights_is_refused_with_what_to_do(keep_engine):
+    with pytest.raises(ModelLoadError, match='weight_streaming_mib is 1, and the engine has no'):
+        open_engine(load_card('demo'), keep_engine(), weight_streaming_mib=1)
 
 
 def test_the_command_builds_what_the_node_wants(monkeypatch, tmp_path):

@@ -28,6 +28,7 @@ from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Pool
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import InferenceError
+from trt_engine.errors import MemoryBudgetError
 from trt_engine.errors import ModelFileError
 from trt_engine.errors import PointsError
 from trt_engine.lidar.model import network_file
@@ -35,6 +36,7 @@ from trt_engine.lidar.model import pillar_weights
 from trt_engine.lidar_card import PointsInput
 from trt_inference.lidar import gpu_pipeline as gpu_lidar
 from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.budget import LidarBudget
 from trt_inference.lidar.clouds import CloudOptions
 from trt_inference.lidar.gpu_pipeline import GpuLidarDetector
 from trt_inference.lidar.pipeline import LidarDetector
@@ -319,7 +321,7 @@ def test_after_the_first_cloud_one_copy_and_one_launch_are_all(make, fake_cuda, 
 
 
 def test_memory_doubles_for_larger_clouds_and_then_stays(make, fake_cuda, monkeypatch):
-    monkeypatch.setattr(gpu_lidar, '_FIRST_CAPACITY', 64)
+    monkeypatch.setattr(gpu_lidar, 'FIRST_CAPACITY', 64)
     detector, reference = make()
     captures = []
     monkeypatch.setattr(
@@ -335,10 +337,84 @@ def test_memory_doubles_for_larger_clouds_and_then_stays(make, fake_cuda, monkey
     assert counts == [1, 2, 2, 2, 3, 3, 3, 3]
 
 
+POOLED = (
+    'clouds', 'pillars', 'decoding', 'boxes', 'filled pillars', 'network inside a pillar',
+)  # fmt: skip
+
+
+def pooled(parts):
+    parts = [part for part in parts if part.what in POOLED]
+    return {
+        side: sum(part.nbytes for part in parts if part.side == side) for side in ('device', 'host')
+    }
+
+
+def reserved(detector):
+    told = detector._pool.reserved_bytes
+    return {'device': told['device'], 'host': told['pinned'] + told['mapped']}
+
+
+@pytest.mark.parametrize('mapped', [False, True])
+@pytest.mark.parametrize('route', ROUTES)
+def test_what_the_budget_says_is_what_is_reserved(make, route, mapped):
+    detector, _ = make(route, mapped=mapped)
+    judged = []
+    memory = LidarBudget(detector.card, detector, judged.append)
+    held = [part for part in memory.budget.parts if part.held]
+    assert pooled(held) == reserved(detector)
+    assert {part.basis for part in memory.budget.parts if part.what == 'clouds'} == {'assumed'}
+
+    for number, (count, step) in enumerate([(700, 20), (300, 24), (40_000, 20)], 1):
+        finish = detector.begin([cloud(1, count, step=step)])
+        detector.begin([cloud(2, count, step=step)])()
+        finish()
+        assert pooled(memory.parts()) == reserved(detector)
+        assert len(judged) == number
+    detector.thresholds = replace(detector.thresholds, max_detections=3000)
+    under_way = [detector.begin([cloud(seed, 50_000, step=20)]) for seed in (1, 2)]
+    for finish in under_way:
+        finish()
+    assert pooled(memory.parts()) == reserved(detector)
+    assert [part.owner for part in judged[1].parts if part.what == 'pillars'] == [
+        f'{detector.card.name}, points of {step} bytes' for step in (20, 24)
+    ]
+    detector.trim()
+    assert pooled(held) == reserved(detector)
+
+
+def test_memory_of_a_smaller_cloud_under_way_is_freed_once_it_is_finished(make):
+    detector, _ = make()
+    memory = LidarBudget(detector.card, detector, lambda budget: None)
+    small = detector.begin([cloud(1, 700)])
+    large = detector.begin([cloud(2, 40_000)])
+    between = reserved(detector)
+    small()
+    assert reserved(detector)['device'] < between['device']
+    again = detector.begin([cloud(2, 40_000)])
+    large()
+    again()
+    assert pooled(memory.parts()) == reserved(detector)
+
+
+def test_a_cloud_that_the_budget_refuses_does_not_spoil_the_next(make, monkeypatch):
+    detector, reference = make()
+
+    def judge(budget):
+        if any('131072 points' in part.source for part in budget.parts):
+            raise MemoryBudgetError('too large')
+
+    LidarBudget(detector.card, detector, judge)
+    same(detector, reference, cloud(1))
+    for _ in range(2):
+        with pytest.raises(MemoryBudgetError, match='too large'):
+            detector(cloud(2, 70_000))
+    assert same(detector, reference, cloud(1), cloud(3)) > 0
+
+
 def test_a_cloud_that_memory_does_not_suffice_for_does_not_spoil_the_next(
     make, fake_cuda, monkeypatch
 ):
-    monkeypatch.setattr(gpu_lidar, '_FIRST_CAPACITY', 64)
+    monkeypatch.setattr(gpu_lidar, 'FIRST_CAPACITY', 64)
     detector, reference = make()
     same(detector, reference, cloud(1, 60))
     monkeypatch.setattr(fake_cuda, 'LARGEST', 1 << 22)
@@ -446,7 +522,7 @@ def test_a_cloud_is_brought_to_the_gpu_while_it_works_on_the_one_before(make):
 
 
 def test_what_changes_while_a_cloud_is_under_way_does_not_harm_it(make, monkeypatch):
-    monkeypatch.setattr(gpu_lidar, '_FIRST_CAPACITY', 1024)
+    monkeypatch.setattr(gpu_lidar, 'FIRST_CAPACITY', 1024)
     detector, _ = make()
     wanted = bits(detector(cloud(1)))
     finish = detector.begin([cloud(1)])

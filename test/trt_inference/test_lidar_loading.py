@@ -175,6 +175,16 @@ def test_an_engine_has_everything_on_the_gpu(load_engine, tmp_path):
     np.testing.assert_allclose(found.centers, same.centers, atol=1e-4)
 
 
+def test_what_the_trial_took_is_free_again(load_engine, tmp_path):
+    detector = load_engine(card(tmp_path)).detector
+    assert detector.layouts == ()
+    before = dict(detector._pool.reserved_bytes)
+    assert detector(cloud()) is not None
+    assert detector._pool.reserved_bytes['device'] > before['device']
+    detector.trim()
+    assert detector._pool.reserved_bytes == before
+
+
 def test_the_user_may_have_it_on_the_cpu_or_without_copies(load_engine, tmp_path):
     given = card(tmp_path)
     loaded = load_engine(given, pipeline='cpu')

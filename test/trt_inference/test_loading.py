@@ -22,13 +22,18 @@ from trt_engine.errors import ConfigError
 from trt_engine.errors import InferenceError
 from trt_engine.model_file import resolve_model
 from trt_inference.camera import gpu_pipeline
+from trt_inference.camera.budget import CameraBudget
 from trt_inference.camera.decoders.yolox import YoloxDecoder
 from trt_inference.camera.gpu_pipeline import GpuDetector
+from trt_inference.camera.image_view import view_image
 from trt_inference.camera.loading import GpuOptions
 from trt_inference.camera.loading import Loaded
 from trt_inference.camera.pipeline import Detector
+from trt_inference.cdr import serialize_image
 
 pytestmark = pytest.mark.slow  # compiles kernels for the CPU
+
+SIDES = ('device', 'host')
 
 
 @pytest.fixture
@@ -71,6 +76,30 @@ def test_an_engine_has_everything_on_the_gpu(engine, card, picture):
     wanted = reference(picture, 'bgr8')
     assert len(wanted)
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-2)
+
+
+@pytest.mark.parametrize('mapped', [False, True])
+def test_what_the_trial_took_is_free_again_and_the_budget_is_what_is_reserved(
+    engine, card, picture, mapped
+):
+    loaded = Loaded(card, engine(), options=GpuOptions(mapped=mapped))
+    detector = loaded.detector
+    try:
+        assert not any(detector._pool.reserved_bytes.values())
+        memory = CameraBudget(card, detector, ('front',))
+        view = view_image(serialize_image(1, 'camera', picture))
+        memory.look_at('front', view, lambda budget: None)
+        for finish in [detector.begin([(picture, 'bgr8')]) for _ in range(2)]:
+            finish()
+        reserved = detector._pool.reserved_bytes
+        assert reserved['pinned' if mapped else 'mapped'] == 0
+        parts = [p for p in memory.budget.parts if p.what in ('images', 'decoding', 'detections')]
+        planned = {side: sum(p.nbytes for p in parts if p.side == side) for side in SIDES}
+        assert planned == {
+            'device': reserved['device'], 'host': reserved['pinned'] + reserved['mapped'],
+        }  # fmt: skip
+    finally:
+        loaded.close()
 
 
 def test_the_user_may_have_it_on_the_cpu(engine, card, picture):

@@ -15,7 +15,7 @@ from trt_engine.manifest import Manifest
 from trt_engine.model_file import resolve_model
 from trt_engine.platform import Platform
 from trt_engine.store import Store
-from trt_inference.camera.plan import main
+from trt_inference.plan.command import main
 
 NANO = ['--board', 'Orin Nano 8GB']
 LOG = 'Total Activation Memory: 2457600 bytes\nTotal Weights Memory: 752640 bytes\n'
@@ -87,6 +87,15 @@ def test_a_card_that_is_named_twice_is_two_networks(run):
 def test_a_board_whose_system_takes_all_has_no_room(run):
     told = run('--card', 'demo', *NANO, '--system-mib', '9999', status=1)
     assert ' 0 MiB are free' in told
+
+
+def test_weights_that_are_streamed_are_planned_on_the_cpu(run, data):
+    path = data / 'models' / 'yolox_nano_416.onnx'
+    words = ['--card', 'yolox_nano', '--onnx', f'yolox_nano={path}', *NANO, '--json']
+    (all_of_it,) = parts_of(run(*words), 'weights')
+    device, host = parts_of(run(*words, '--weight-streaming-mib', '1'), 'weights')
+    assert (device['nbytes'], device['side'], host['side']) == (1 << 20, 'device', 'host')
+    assert device['nbytes'] + host['nbytes'] == all_of_it['nbytes']
 
 
 def test_what_is_left_out_is_said(run):
@@ -169,6 +178,8 @@ def test_without_a_gpu_this_machine_cannot_be_planned_for(run, fake_gpu):
         (['--camera', '640x480:h264'], "unsupported encoding 'h264'"),
         (['--camera', '0x480'], 'an image of 0x480'),
         (['--camera', '640x480:bgr8:0'], 'is no camera'),
+        (['--lidar', 'many'], "'many' is no lidar; wanted <points>[:<bytes"),
+        (['--lidar', '0:16'], 'clouds of 0 points of 16 bytes; wanted 1 to'),
         (['--cuda-mib', '-5'], "'-5' is not a whole number of MiB"),
     ],
 )

@@ -33,7 +33,7 @@ def lidar_inference() -> int:
 
 def plan() -> int:
     """Run the command plan; return the exit status."""
-    from trt_inference.camera.plan import main
+    from trt_inference.plan.command import main
 
     return main()
 

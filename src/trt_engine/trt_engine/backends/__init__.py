@@ -65,6 +65,7 @@ def open_backend(
     version_compatible: bool = False,
     label: str = '',
     own_arena: bool = False,
+    weight_streaming_mib: int | None = None,
 ) -> Backend:
     """Return a backend with the network loaded.
 
@@ -72,11 +73,12 @@ def open_backend(
         name: tensorrt or onnxruntime.
         model: The serialized engine for tensorrt, the ONNX file for onnxruntime.
         threads: For onnxruntime: CPU threads for one run; 0 leaves it to the library.
-        dla_core: For tensorrt, as the three that follow: the DLA core that the engine is for.
+        dla_core: For tensorrt, as all that follows: the DLA core that the engine is for.
         plugins: Plugin libraries that the engine needs.
         version_compatible: Whether the engine was built to be.
         label: What to call the engine in diagnostics; its file is called engine.plan, as all are.
         own_arena: As for `TensorRtBackend`.
+        weight_streaming_mib: Likewise.
 
     Raises:
         ConfigError: There is no such backend.
@@ -97,6 +99,7 @@ def open_backend(
             version_compatible=version_compatible,
             label=label,
             own_arena=own_arena,
+            weight_streaming_mib=weight_streaming_mib,
         )
     raise ConfigError(f'backend is {name!r}; allowed: tensorrt, onnxruntime')
 

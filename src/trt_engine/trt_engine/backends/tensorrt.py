@@ -158,6 +158,11 @@ class TensorRtBackend:
         return self._plan_bytes
 
     @property
+    def streamed_bytes(self) -> int:
+        """Return the size of the weights that are not on the GPU, but brought there in each run."""
+        return self._loaded.streamed_bytes
+
+    @property
     def activation_bytes(self) -> int:
         """Return what its contexts take for intermediate results, scratch of kernels included."""
         share = self._loaded.arena is not None

@@ -48,6 +48,7 @@ class LoadedEngine:
         on_host: Names of those that TensorRT wants on the CPU.
         profiles: What each profile takes.
         no_graph: Why runs cannot be recorded in a CUDA graph; '' if nothing is known against it.
+        streamed_bytes: Weights that stay on the CPU and are brought to the GPU in each run.
     """
 
     def __init__(self, library: Any, arena: Arena | None) -> None:
@@ -60,6 +61,7 @@ class LoadedEngine:
         self.on_host: frozenset[str] = frozenset()
         self.profiles: tuple[Profile, ...] = ()
         self.no_graph = ''
+        self.streamed_bytes = 0
 
     def describe(self) -> None:
         """Find out what the engine takes and gives.
@@ -96,7 +98,7 @@ class LoadedEngine:
         if not most:
             raise ModelLoadError(
                 f'{what}, and the engine has no weights that can be streamed: it was not built for '
-                'that; leave it out'
+                'that; build it with weight_streaming: true in the card, or leave it out'
             )
         mark = self.hearing.mark()
         budget = min(budget_mib * _MIB, most)
@@ -108,7 +110,8 @@ class LoadedEngine:
                 'ask for another amount'
             )
             raise ModelLoadError(with_answers(text, self.hearing.since(mark)))
-        if budget < most:
+        self.streamed_bytes = most - budget
+        if self.streamed_bytes:
             self.no_graph = 'weights are streamed, which TensorRT does from the CPU'
 
     def create_context(self) -> Any:

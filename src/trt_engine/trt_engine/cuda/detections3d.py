@@ -136,7 +136,8 @@ class DetectionsPlan3d:
         rows = len(readout.scores) * readout.anchors
         self._limit = min(thresholds.max_detections, _MOST)
         status_bytes = ctypes.sizeof(_Status)
-        self._result = Exchange(memory, status_bytes + self._limit * sum(_RESULTS) * 4)
+        sizes, scratch = plan_bytes(readout, classes=classes, thresholds=thresholds)
+        self._result = Exchange(memory, sizes[0])
         self._status = _Status.from_address(self._result.host.ctypes.data)
         results, self._views = [], []
         begin = status_bytes
@@ -148,11 +149,9 @@ class DetectionsPlan3d:
             begin = end
         self._views[-1] = self._views[-1].view(np.int32)
 
-        def take(nbytes: int) -> int:
-            return memory.take('device', nbytes).address
-
-        keys = take(rows * (classes if thresholds.multi_label else 1) * 8)
-        ranked, boxes = take(_MOST * 8), take(_MOST * _BOX_BYTES)
+        keys, ranked, boxes, rivals, gone = (
+            memory.take('device', nbytes).address for nbytes in scratch
+        )
         self._head = _head(readout, device, thresholds, classes)
         self._head.keys, self._head.ranked, self._head.boxes = keys, ranked, boxes
         self._head.status = self._result.pointer
@@ -167,8 +166,8 @@ class DetectionsPlan3d:
             keys=keys,
             ranked=ranked,
             boxes=boxes,
-            rivals=take(_MOST * _WORDS * 8),
-            gone=take(_WORDS * 8),
+            rivals=rivals,
+            gone=gone,
             results=tuple(results),
             distance=circle_m or 0.0,
             iou=thresholds.nms_iou or 0.0,
@@ -218,6 +217,18 @@ class DetectionsPlan3d:
         These are copies: centers, sizes, yaws, velocities, scores, classes.
         """
         return tuple(view[: self._status.count].copy() for view in self._views)
+
+
+def plan_bytes(
+    readout: Readout3d, *, classes: int, thresholds: Thresholds
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes of what a `DetectionsPlan3d` takes: on both sides, and of the GPU alone."""
+    limit = min(thresholds.max_detections, _MOST)
+    results = ctypes.sizeof(_Status) + limit * sum(_RESULTS) * 4
+    rows = len(readout.scores) * readout.anchors
+    keys = rows * (classes if thresholds.multi_label else 1) * 8
+    shared = (results, readout.table().nbytes)
+    return shared, (keys, _MOST * 8, _MOST * _BOX_BYTES, _MOST * _WORDS * 8, _WORDS * 8)
 
 
 _Step = tuple[Kernel, tuple[int, int, int], int, ctypes.Structure]

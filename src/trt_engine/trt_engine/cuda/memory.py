@@ -96,12 +96,18 @@ class Pool:
             raise InferenceError(f'{block.kind} memory was given back twice, or to another pool')
         self._free.append(block)
 
+    def trim(self) -> None:
+        """Free what was given back; CUDA waits until nothing on the GPU is under way."""
+        while self._free:
+            block = self._free.pop()
+            self._blocks.remove(block)
+            _free(block)
+
     def close(self) -> None:
         """Free everything; a second call does nothing."""
         self._free.clear()
         while self._blocks:
-            block = self._blocks.pop()
-            call('cudaFree' if block.kind == 'device' else 'cudaFreeHost', block.address)
+            _free(self._blocks.pop())
 
 
 def block_bytes(nbytes: int) -> int:
@@ -117,6 +123,10 @@ def _reserve(kind: Kind, size: int) -> Block:
     address = int(call('cudaHostAlloc', size, getattr(bindings('cuda'), flags)))
     host: Array = np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(address))
     return Block(kind, address, host, size)
+
+
+def _free(block: Block) -> None:
+    call('cudaFree' if block.kind == 'device' else 'cudaFreeHost', block.address)
 
 
 class Lease:

@@ -44,14 +44,15 @@ class PillarTarget:
     ) -> None:
         self.spec = spec
         self.dtype = dtype
-        filled = memory.take('device', ctypes.sizeof(_Filled)).address
+        filled_bytes, cells_bytes = target_bytes(spec)
+        filled = memory.take('device', filled_bytes).address
         self.given: dict[str, int | None] = {
             'filled': filled,
-            'cells': memory.take('device', spec.max_voxels * 4).address,
+            'cells': memory.take('device', cells_bytes).address,
             'tensor': tensor,
         }
         size = numbers * np.dtype(dtype).itemsize
-        call('cudaMemsetAsync', filled, 0, ctypes.sizeof(_Filled), stream.handle)
+        call('cudaMemsetAsync', filled, 0, filled_bytes, stream.handle)
         call('cudaMemsetAsync', tensor, 0, size, stream.handle)
 
 
@@ -137,3 +138,13 @@ class PillarRows(PillarTarget):
         for address, size in ((places, voxels * 16), (sizes, voxels * 4), (number, 4)):
             if address is not None:
                 call('cudaMemsetAsync', address, 0, size, stream.handle)
+
+
+def target_bytes(spec: PointsInput) -> tuple[int, int]:
+    """Return the sizes of what a target takes of the GPU, beside the weights of a `PillarGrid`."""
+    return ctypes.sizeof(_Filled), spec.max_voxels * 4
+
+
+def weights_bytes(weight: Array, bias: Array) -> int:
+    """Return the size of what a `PillarGrid` takes for weights on both sides."""
+    return (weight.size + bias.size) * 4

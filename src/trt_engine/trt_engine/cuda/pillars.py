@@ -26,6 +26,7 @@ from trt_engine.lidar.pillars import MAX_POINTS
 from trt_engine.lidar.pillars import PillarCounts
 from trt_engine.lidar.point_records import PointLayout
 from trt_engine.lidar.point_records import PointRecords
+from trt_engine.lidar_card import PointsInput
 
 # As in pillars.cu.
 _THREADS = 256
@@ -122,10 +123,11 @@ class PillarPlan:
         self.layout = layout
         columns, rows = spec.grid
         cells = columns * rows
-        self._records = Exchange(memory, _COUNT_BYTES + capacity * layout.step)
+        records_bytes, counts_bytes = _shared(layout.step, capacity)
+        self._records = Exchange(memory, records_bytes)
         self._count: Array = self._records.host[:4].view(np.uint32)
         self._count[0] = 0
-        self._counts = Exchange(memory, ctypes.sizeof(_Status))
+        self._counts = Exchange(memory, counts_bytes)
         self._status = _Status.from_address(self._counts.host.ctypes.data)
         self._table_bytes = cells * 4
         scanned = -(-cells // _CELLS_A_BLOCK)
@@ -136,15 +138,7 @@ class PillarPlan:
             points=self._records.pointer,
             **{
                 name: memory.take('device', nbytes).address
-                for name, nbytes in (
-                    ('cell_of', capacity * 4),
-                    ('list', capacity * 4),
-                    ('table', self._table_bytes),
-                    ('totals', scanned * 8),
-                    ('begins', spec.max_voxels * 4),
-                    ('sizes', spec.max_voxels * 4),
-                    ('ends', spec.max_voxels * 4),
-                )
+                for name, nbytes in _scratch(spec, capacity).items()
             },
             **target.given,
             status=self._counts.pointer,
@@ -251,6 +245,39 @@ class PillarPlan:
             voxels_dropped=status.voxels - shown,
         )
         return counts, status.dropped
+
+
+def plan_bytes(
+    spec: PointsInput, step: int, capacity: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes of what a `PillarPlan` takes: on both sides, and of the GPU alone.
+
+    Args:
+        spec: What the card says of the points.
+        step: Bytes from one point to the next.
+        capacity: Points that a cloud has at most.
+    """
+    return _shared(step, capacity), tuple(_scratch(spec, capacity).values())
+
+
+def _shared(step: int, capacity: int) -> tuple[int, int]:
+    """Return the sizes of the records with their number, and of the counts that come back."""
+    return _COUNT_BYTES + capacity * step, ctypes.sizeof(_Status)
+
+
+def _scratch(spec: PointsInput, capacity: int) -> dict[str, int]:
+    columns, rows = spec.grid
+    cells, voxels = columns * rows, spec.max_voxels
+    scanned = -(-cells // _CELLS_A_BLOCK)
+    return {
+        'cell_of': capacity * 4,
+        'list': capacity * 4,
+        'table': cells * 4,
+        'totals': scanned * 8,
+        'begins': voxels * 4,
+        'sizes': voxels * 4,
+        'ends': voxels * 4,
+    }
 
 
 def _six(numbers: Iterable[float]) -> tuple[float, ...]:

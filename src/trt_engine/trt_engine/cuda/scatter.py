@@ -14,6 +14,7 @@ from trt_engine.cuda.pillar_targets import Element
 from trt_engine.cuda.pillar_targets import PillarRows
 from trt_engine.cuda.runtime import call
 from trt_engine.cuda.runtime import Stream
+from trt_engine.lidar_card import PointsInput
 
 _THREADS = 64
 _ELEMENTS = {2: 'unsigned short', 4: 'unsigned int'}
@@ -66,8 +67,9 @@ class ScatterPlan:
         columns, lines = spec.grid
         size = columns * lines
         width = np.dtype(dtype).itemsize
-        filled = memory.take('device', 4).address
-        call('cudaMemsetAsync', filled, 0, 4, stream.handle)
+        filled_bytes, cells_bytes = scatter_bytes(spec)
+        filled = memory.take('device', filled_bytes).address
+        call('cudaMemsetAsync', filled, 0, filled_bytes, stream.handle)
         call('cudaMemsetAsync', grid, 0, size * channels * width, stream.handle)
         self._given = _Scatter(
             count=rows.given['filled'],  # begins with the count
@@ -75,7 +77,7 @@ class ScatterPlan:
             features=features,
             grid=grid,
             filled=filled,
-            filled_cells=memory.take('device', spec.max_voxels * 4).address,
+            filled_cells=memory.take('device', cells_bytes).address,
             channels=channels,
             size=size,
         )
@@ -93,3 +95,8 @@ class ScatterPlan:
         """
         for kernel in self._kernels:
             kernel.launch(stream, (self._blocks, 1, 1), (_THREADS, 1, 1), self._given)
+
+
+def scatter_bytes(spec: PointsInput) -> tuple[int, int]:
+    """Return the sizes of what a `ScatterPlan` takes of the GPU."""
+    return 4, spec.max_voxels * 4

@@ -84,6 +84,27 @@ def pillar_weights(card: Card) -> PillarWeights | None:
     return PillarWeights(network.weight, network.bias)
 
 
+def inside_pillars(card: Card) -> PillarWeights | ModelFileError | None:
+    """Return the network inside a pillar; why only a backend can run it; None where there is none.
+
+    Raises:
+        ModelNotFetchedError: As `pillar_weights`.
+        ModelFileError: As `pillar_weights`, of a card that names no `encoder`.
+    """
+    try:
+        return pillar_weights(card)
+    except ModelFileError as exc:
+        if card.encoder is None:
+            raise
+        return exc
+
+
+def encoder_card(card: Card) -> Card:
+    """Return the card of the network inside the pillars, of a card that has an `encoder`."""
+    assert card.encoder is not None
+    return replace(card, model=card.encoder, encoder=None)
+
+
 def _load(path: Path) -> Any:
     from google.protobuf.message import DecodeError
     import onnx

@@ -24,6 +24,8 @@ from trt_engine.build_settings import Build
 from trt_engine.card import Card
 from trt_engine.entry import Entry
 from trt_engine.entry import read_text
+from trt_engine.lidar.pillar_inputs import network_shapes
+from trt_engine.lidar_card import PointsInput
 from trt_engine.memory.budget import ACTIVATIONS
 from trt_engine.memory.budget import ASSUMED
 from trt_engine.memory.budget import Assumptions
@@ -31,6 +33,7 @@ from trt_engine.memory.budget import Basis
 from trt_engine.memory.budget import Part
 from trt_engine.memory.budget import SCRATCH
 from trt_engine.memory.machine import MIB
+from trt_engine.memory.onnx_sizes import read_input_shapes
 from trt_engine.memory.onnx_sizes import read_onnx_memory
 
 _WEIGHT_BITS: Mapping[str, int] = {'fp32': 32, 'int8': 8, 'fp8': 8}  # all others: 16
@@ -38,6 +41,7 @@ _NUMPY = {
     'fp32': 'float32', 'fp16': 'float16', 'int8': 'int8', 'int32': 'int32', 'int64': 'int64',
     'uint8': 'uint8', 'bool': 'bool',
 }  # fmt: skip
+WEIGHTS = 'weights'
 _TOLD = r'Total {} Memory: (\d+)'  # bytes; 8.6 tells of activations and the persistent alone
 
 
@@ -62,6 +66,30 @@ class NetworkMemory:
         parts = tuple(replace(part, owner=name) for part in self.parts)
         return replace(self, name=name, parts=parts)
 
+    def in_contexts(self, number: int) -> NetworkMemory:
+        """Return the same with so many contexts of one engine, each with memory of its own."""
+        parts = tuple(
+            part
+            if part.what == WEIGHTS
+            else replace(part, nbytes=part.nbytes * number, source=f'{number} x {part.source}')
+            for part in self.parts
+        )
+        return replace(self, parts=parts)
+
+    def streaming(self, budget_mib: int) -> NetworkMemory:
+        """Return the same with no more of the weights on the GPU, the others on the CPU; 0: all."""
+        parts: list[Part] = []
+        for part in self.parts:
+            over = part.nbytes - budget_mib * MIB
+            if part.what != WEIGHTS or part.side != 'device' or budget_mib == 0 or over <= 0:
+                parts.append(part)
+                continue
+            kept = replace(
+                part, nbytes=budget_mib * MIB, basis='estimate', source='weight_streaming_mib'
+            )
+            parts += (kept, _streamed(self.name, over, 'estimate'))
+        return replace(self, parts=tuple(parts))
+
 
 def loaded_memory(name: str, backend: TensorRtBackend) -> NetworkMemory:
     """Return what a loaded engine holds, all its contexts together.
@@ -78,8 +106,10 @@ def loaded_memory(name: str, backend: TensorRtBackend) -> NetworkMemory:
     reserved = [
         each.host.nbytes for context in backend.contexts for each in context.memory.values()
     ]
+    streamed = backend.streamed_bytes
     parts = (
-        _weights(name, backend.plan_bytes, 'bound', 'the engine file, with its kernels'),
+        _weights(name, backend.plan_bytes - streamed, 'bound', 'the engine file, with its kernels'),
+        *((_streamed(name, streamed, 'exact'),) if streamed else ()),
         _activations(name, backend.activation_bytes, 'exact', 'TensorRT says so, scratch included'),
         *_both_sides(name, sum(reserved), f'{len(reserved)} tensors'),
     )
@@ -118,7 +148,7 @@ def built_memory(
     if activations is None:  # an engine from elsewhere, or one that was built in silence
         return onnx_memory(name, card, onnx, assumptions=assumptions, batch=batch)
     size = entry.manifest.plan_bytes or entry.size_bytes
-    tensors = _as_built(card.build, read_onnx_memory(onnx, input_shapes(card)).tensors)
+    tensors = _as_built(card.build, read_onnx_memory(onnx, input_shapes(card, onnx)).tensors)
     parts = (
         _weights(name, size, 'bound', 'the engine file, with its kernels')
         if weights is None
@@ -149,9 +179,9 @@ def onnx_memory(
     Raises:
         ModelFileError: The sizes of its tensors do not follow from the model.
     """
-    sizes = read_onnx_memory(onnx, input_shapes(card))
+    sizes = read_onnx_memory(onnx, input_shapes(card, onnx))
     tensors = _as_built(card.build, sizes.tensors)
-    largest = read_onnx_memory(onnx, input_shapes(card, largest=True))
+    largest = read_onnx_memory(onnx, input_shapes(card, onnx, largest=True))
     bits = _WEIGHT_BITS.get(card.build.precision, 16)
     limit = card.build.memory_mib.get('workspace')
     parts = (
@@ -172,13 +202,23 @@ def onnx_memory(
     return NetworkMemory(name, tensors, parts, _notes(card, largest.unknown))
 
 
-def input_shapes(card: Card, *, largest: bool = False) -> dict[str, tuple[int, ...]]:
+def input_shapes(card: Card, onnx: Path, *, largest: bool = False) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the inputs that the card knows of.
+
+    Of a lidar network these are those for as many pillars as there may be.
 
     Args:
         card: The card.
+        onnx: The model, or the encoder, which only a lidar network is asked for.
         largest: Whether to take the largest of its optimisation profiles, in place of one image.
+
+    Raises:
+        ModelFileError: The file cannot be read, or takes neither a grid nor the card's pillars.
     """
+    if isinstance(card.input, PointsInput):
+        inputs = read_input_shapes(onnx)
+        known = network_shapes(card.input, inputs)
+        return {name: shape for name, shape in known.items() if name in inputs}
     spec = card.image
     size = (spec.height, spec.width)
     shapes: dict[str, tuple[int, ...]] = {
@@ -214,7 +254,11 @@ def _as_built(build: Build, tensors: tuple[TensorInfo, ...]) -> tuple[TensorInfo
 
 
 def _weights(name: str, nbytes: int, basis: Basis, source: str) -> Part:
-    return Part(name, 'weights', nbytes, 'device', basis, source)
+    return Part(name, WEIGHTS, nbytes, 'device', basis, source)
+
+
+def _streamed(name: str, nbytes: int, basis: Basis) -> Part:
+    return Part(name, WEIGHTS, nbytes, 'host', basis, 'brought to the GPU in each run')
 
 
 def _activations(name: str, nbytes: int, basis: Basis, source: str) -> Part:

@@ -77,6 +77,20 @@ def read_onnx_memory(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> OnnxM
     )
 
 
+def read_input_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's inputs by name, -1 where a size is free.
+
+    Raises:
+        ModelFileError: The file cannot be read.
+    """
+    graph = read_graph(path)
+    shapes = {name: graph.tensor(name).shape or () for name in graph.inputs}
+    return {
+        name: tuple(-1 if size is None else size for size in shape)
+        for name, shape in shapes.items()
+    }
+
+
 def _most_alive(graph: Graph) -> tuple[int, int]:
     """Return the most bytes of intermediate tensors at one time, and how many have no size."""
     last_use = {name: place for place, node in enumerate(graph.nodes) for name in node.inputs}

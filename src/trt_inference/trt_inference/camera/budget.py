@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from trt_engine.card import Card
 from trt_engine.entry import Entry
 from trt_engine.lidar.model import network_file
-from trt_engine.memory.budget import ASSUMED
 from trt_engine.memory.budget import Budget
-from trt_engine.memory.budget import process_parts
 from trt_engine.memory.network import built_memory
 from trt_engine.memory.network import largest_batch
 from trt_engine.memory.network import loaded_memory
@@ -23,17 +21,21 @@ from trt_inference.camera.image_view import ImageView
 from trt_inference.camera.memory import camera_parts
 from trt_inference.camera.memory import Frames
 from trt_inference.camera.memory import node_budget
-from trt_inference.camera.memory import room_here
 from trt_inference.camera.pipeline import JPEG
+from trt_inference.detector.memory import loading_budget
+from trt_inference.detector.memory import room_here
 
 
-def engine_budget(card: Card, engine: Entry, cameras: Sequence[str]) -> Budget:
+def engine_budget(
+    card: Card, engine: Entry, cameras: Sequence[str], weight_streaming_mib: int = 0
+) -> Budget:
     """Return what a node will take whose engine is about to be loaded.
 
     Args:
         card: Its card.
         engine: The engine.
         cameras: Their names.
+        weight_streaming_mib: How much of the weights stays on the GPU; 0: all.
 
     Raises:
         PerceptionError: The sizes are not known, or there is no GPU.
@@ -41,19 +43,9 @@ def engine_budget(card: Card, engine: Entry, cameras: Sequence[str]) -> Budget:
     room = room_here()
     batch = largest_batch(card, len(cameras))
     network = built_memory(card.name, card, network_file(card), engine, batch=batch)
-    process = process_parts(card.name, ASSUMED)
-    parts = (
-        *(part for part in process if part.side == 'device'),  # of the CPU's it has its own
-        *network.parts,
-        *camera_parts(
-            card,
-            network,
-            dict.fromkeys(cameras),
-            mapped=room.device_mib is None,
-            batch=batch,
-        ),
-    )
-    return Budget(room, parts, network.notes)
+    mapped = room.device_mib is None
+    sensors = camera_parts(card, network, dict.fromkeys(cameras), mapped=mapped, batch=batch)
+    return loading_budget(room, [network.streaming(weight_streaming_mib)], sensors)
 
 
 class CameraBudget:

@@ -16,12 +16,6 @@ from trt_inference.detector.config import Stream
 class InferenceConfig(DetectorConfig):
     """Parameters of the inference node; those not read-only may change while it runs."""
 
-    memory_check: str = setting(
-        'refuse',
-        'What happens with TensorRT if the node will not fit into the free memory: refuse to '
-        'configure, or to look at the images of a camera; or warn, and try.',
-        choices=('refuse', 'warn'),
-    )
     cameras: tuple[str, ...] = setting(
         (), 'Names of several cameras, one set of topics each; empty for a single unnamed one.'
     )

@@ -213,6 +213,10 @@ class GpuDetector:
         """Return whether the GPU reads and writes the memory of the CPU in place."""
         return self._pool.mapped
 
+    def trim(self) -> None:
+        """Free what was taken for images; the next ones take it anew."""
+        self._runs.trim()
+
     def close(self) -> None:
         """Give back everything but backend, kernels and pool; a second call does nothing."""
         self._runs.close()

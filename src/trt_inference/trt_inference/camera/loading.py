@@ -106,6 +106,7 @@ class Loaded(LoadedNetwork[CameraDetector]):
         )
         closing.callback(detector.close)
         _try(detector)
+        detector.trim()
         return detector, detector.no_graph
 
     def _open_cpu(self, backend: Backend) -> CameraDetector:

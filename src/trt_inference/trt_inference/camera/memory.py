@@ -18,36 +18,29 @@ from trt_engine.backend import Array
 from trt_engine.card import Card
 from trt_engine.card import Thresholds
 from trt_engine.cuda.detections import plan_bytes
-from trt_engine.cuda.memory import block_bytes
 from trt_engine.cuda.preprocess import frame_bytes
-from trt_engine.cuda.runtime import attribute
-from trt_engine.cuda.runtime import device_memory
 from trt_engine.encodings import find_encoding
 from trt_engine.encodings import find_layout
 from trt_engine.errors import ImageError
-from trt_engine.health import Health
-from trt_engine.health import Level
 from trt_engine.memory.budget import ASSUMED
 from trt_engine.memory.budget import Assumptions
 from trt_engine.memory.budget import Basis
 from trt_engine.memory.budget import Budget
 from trt_engine.memory.budget import Part
-from trt_engine.memory.budget import process_parts
 from trt_engine.memory.budget import Room
 from trt_engine.memory.budget import Side
-from trt_engine.memory.machine import MIB
-from trt_engine.memory.machine import read_memory
 from trt_engine.memory.network import NetworkMemory
 from trt_engine.preprocess import as_taken
 from trt_inference.camera.decoders import GpuDecoder
 from trt_inference.camera.decoders import open_decoder
 from trt_inference.camera.gpu_pipeline import PLANS_KEPT
 from trt_inference.camera.pipeline import JPEG
+from trt_inference.detector.memory import IN_FLIGHT
+from trt_inference.detector.memory import MESSAGES
+from trt_inference.detector.memory import pool_part
+from trt_inference.detector.memory import running_budget
 
-IN_FLIGHT = 2  # the default of GpuDetector
-_MESSAGES = 3  # that arrives, that waits as the newest, and that is looked at
 _PICTURES = 3  # likewise, of a camera whose messages are decoded on the CPU
-_LEVELS = {'ok': Level.OK, 'warning': Level.WARN, 'refused': Level.ERROR}
 
 
 @dataclass(frozen=True)
@@ -189,44 +182,12 @@ def node_budget(
     Raises:
         PerceptionError: As for `camera_parts`.
     """
-    parts = (
-        *process_parts(network.name, assumptions, held=True),
-        *network.parts,
-        *camera_parts(
-            card, network, cameras,
-            mapped=mapped, thresholds=thresholds, staged=staged, in_flight=in_flight, batch=batch,
-            nvjpeg=nvjpeg,
-        ),
+    parts = camera_parts(
+        card, network, cameras,
+        mapped=mapped, thresholds=thresholds, staged=staged, in_flight=in_flight, batch=batch,
+        nvjpeg=nvjpeg,
     )  # fmt: skip
-    return Budget(room, parts, network.notes)
-
-
-def room_here(name: str = 'this machine') -> Room:
-    """Return what is free of this machine's memory, and of its GPU's where that has its own.
-
-    Raises:
-        BackendError: There is no GPU, or CUDA's Python package is missing.
-    """
-    memory = read_memory()
-    host_mib = memory.available if memory.total else None
-    if attribute('Integrated'):
-        return Room(name, host_mib, None, 'MemAvailable of /proc/meminfo, less in a container')
-    free, _ = device_memory()
-    return Room(name, host_mib, free // MIB, 'cudaMemGetInfo, and MemAvailable of /proc/meminfo')
-
-
-def budget_health(budget: Budget) -> Health:
-    """Return the budget for diagnostics: the verdict, and each part with how it is known."""
-    values = {
-        f'free: {pool.name} (MiB)': 'unknown' if pool.free_mib is None else str(pool.free_mib)
-        for pool in budget.pools
-    }
-    for part in budget.parts:
-        held = ', held' if part.held else ''
-        values[f'{part.owner}: {part.what} on {part.side} (MiB)'] = (
-            f'{part.nbytes / MIB:.1f} ({part.basis}{held})'
-        )
-    return Health(_LEVELS[budget.verdict], budget.text, values)
+    return running_budget(room, [network], parts, assumptions)
 
 
 def _owner(network: NetworkMemory, cameras: Sequence[str]) -> str:
@@ -239,10 +200,10 @@ def _messages(owner: str, frames: Frames, cameras: int, nvjpeg: bool) -> list[Pa
     size = frames.pixels().nbytes * cameras
     basis: Basis = 'assumed' if frames.assumed else 'estimate'
     if frames.encoding != JPEG:
-        source = f'{_MESSAGES} of {frames} each'
-        return [Part(owner, 'messages', _MESSAGES * size, 'host', basis, source)]
-    source = f'{_MESSAGES} each, of at most the pixels'
-    messages = Part(owner, 'messages', _MESSAGES * size, 'host', 'bound', source)
+        source = f'{MESSAGES} of {frames} each'
+        return [Part(owner, 'messages', MESSAGES * size, 'host', basis, source)]
+    source = f'{MESSAGES} each, of at most the pixels'
+    messages = Part(owner, 'messages', MESSAGES * size, 'host', 'bound', source)
     if nvjpeg:
         return [messages]
     source = f'{_PICTURES} of {frames} each'
@@ -283,8 +244,7 @@ def _staging(
     unseen = ', not seen yet' if frames.assumed else ''
 
     def part(what: str, sizes: Sequence[int], side: Side, basis: Basis, source: str) -> Part:
-        nbytes = times * sum(map(block_bytes, sizes))
-        return Part(owner, what, nbytes, side, basis, f'{times} x {source}', held)
+        return pool_part(owner, what, sizes, side, basis, source, times=times, held=held)
 
     sides: tuple[Side, ...] = ('host',) if mapped else ('host', 'device')
     return [

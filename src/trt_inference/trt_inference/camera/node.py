@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from collections.abc import Sequence
 from functools import partial
 import sys
 from typing import Any
 
-from diagnostic_updater import DiagnosticStatusWrapper
 from rclpy.lifecycle import LifecycleNode
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage
@@ -21,9 +19,7 @@ from vision_msgs.msg import Detection2DArray
 
 from trt_engine.backend import Backend
 from trt_engine.card import Card
-from trt_engine.conversions import fill
 from trt_engine.entry import Entry
-from trt_engine.errors import PerceptionError
 from trt_engine.memory.budget import Budget
 from trt_engine.stop_signals import StopSignals
 from trt_inference.camera import conversions
@@ -37,7 +33,6 @@ from trt_inference.camera.image_view import CompressedView
 from trt_inference.camera.image_view import ImageView
 from trt_inference.camera.loading import GpuOptions
 from trt_inference.camera.loading import Loaded
-from trt_inference.camera.memory import budget_health
 from trt_inference.camera.overlay import draw
 from trt_inference.camera.pipeline import Picture
 from trt_inference.detector.config import Stream
@@ -74,16 +69,11 @@ class InferenceNode(DetectorNode[InferenceConfig]):
     def __init__(self, name: str = 'inference', **kwargs: Any) -> None:
         """Declare parameters; nothing is loaded or subscribed before `configure`."""
         super().__init__(name, InferenceConfig, 'camera', **kwargs)
-        self._memory: CameraBudget | None = None
+        self._cameras: CameraBudget | None = None
 
-    def _before_load(self, card: Card, engine: Entry) -> None:
+    def _engine_budget(self, card: Card, engine: Entry) -> Budget:
         names = [stream.name for stream in self._streams]
-        try:
-            budget = engine_budget(card, engine, names)
-        except PerceptionError as exc:
-            self.get_logger().warning(f'what {card.name} takes of memory is not known: {exc}')
-        else:
-            self._judge(budget)
+        return engine_budget(card, engine, names, self._config.weight_streaming_mib)
 
     def _prepare(self, card: Card, backend: Backend) -> Ready:
         config = self._config
@@ -93,24 +83,15 @@ class InferenceNode(DetectorNode[InferenceConfig]):
             batch=len(self._streams),
             jpeg=config.jpeg_decoder if config.transport == 'compressed' else 'opencv',
         )
-        network = Loaded(card, backend, pipeline=config.pipeline, options=options)
-        self._memory = None
-        if isinstance(network.detector, GpuDetector):
-            names = [stream.name for stream in self._streams]
-            try:
-                self._memory = CameraBudget(card, network.detector, names)
-                self._judge(self._memory.budget)
-            except PerceptionError:
-                network.close()
-                raise
-            self.get_logger().info('\n'.join(['memory:', *self._memory.budget.lines()]))
-        return network
+        return Loaded(card, backend, pipeline=config.pipeline, options=options)
 
-    def _judge(self, budget: Budget) -> None:
-        if self._config.memory_check == 'refuse':
-            budget.require()
-        if budget.verdict != 'ok':
-            self.get_logger().warning(budget.text)
+    def _budget(self, card: Card, network: Ready) -> Budget | None:
+        self._cameras = None
+        if not isinstance(network.detector, GpuDetector):
+            return None
+        names = [stream.name for stream in self._streams]
+        self._cameras = CameraBudget(card, network.detector, names)
+        return self._cameras.budget
 
     def _make_topics(self, stream: Stream) -> Topics:
         return _CameraTopics(self, stream, self._config.overlay_transport == 'compressed')
@@ -122,24 +103,17 @@ class InferenceNode(DetectorNode[InferenceConfig]):
         latest, open_frame = camera_frames(
             len(self._streams), compressed=compressed, takes_jpeg=network.detector.takes_jpeg
         )
-        if self._memory is not None:
-            open_frame = partial(self._open_checked, self._memory, open_frame)
+        if self._cameras is not None:
+            open_frame = partial(self._open_checked, self._cameras, open_frame)
         return CompressedImage if compressed else Image, latest, open_frame
 
     def _open_checked(
-        self, memory: CameraBudget, open_frame: Open[Picture], frame: Frame
+        self, cameras: CameraBudget, open_frame: Open[Picture], frame: Frame
     ) -> tuple[ImageView | CompressedView, Callable[[], Picture]]:
         view, take = open_frame(frame)
         assert isinstance(view, ImageView | CompressedView)
-        memory.look_at(self._streams[frame.stream].name, view, self._judge)
+        cameras.look_at(self._streams[frame.stream].name, view, self._memory.judge)
         return view, take
-
-    def _tasks(self) -> Sequence[tuple[str, Callable[..., DiagnosticStatusWrapper]]]:
-        return () if self._memory is None else (('memory', self._diagnose_memory),)
-
-    def _diagnose_memory(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
-        assert self._memory is not None
-        return fill(status, budget_health(self._memory.budget))
 
     def _tell(self, worker: Worker[Any, Any]) -> None:
         super()._tell(worker)
@@ -163,7 +137,7 @@ def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
     if len(set(names)) < len(names):
         print(f'inference: --nodes {" ".join(names)}; wanted each name once', file=sys.stderr)
         return 2
-    return run(told_to_stop, InferenceNode, 'inference', names, words)
+    return run(told_to_stop, InferenceNode, 'inference', names, words, InferenceNode.autostart)
 
 
 def _parser() -> argparse.ArgumentParser:

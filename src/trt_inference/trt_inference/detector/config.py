@@ -70,6 +70,19 @@ class DetectorConfig(ABC):
         'reads them in place where the two share their memory, as on a Jetson.',
         choices=tuple(_MAPPED),
     )
+    memory_check: str = setting(
+        'refuse',
+        'What happens with TensorRT if the node will not fit into the free memory: refuse to '
+        'configure, or to look at the frames that are too large; or warn, and try.',
+        choices=('refuse', 'warn'),
+    )
+    weight_streaming_mib: int = setting(
+        0,
+        'Weights of the network that stay on the GPU, in MiB; the others are brought there in each '
+        'run, for networks that do not fit. TensorRT 10.1 or later, and an engine that was built '
+        'with weight_streaming; 0: all stay.',
+        minimum=0, maximum=100_000,
+    )  # fmt: skip
     spin_wait: bool = setting(
         False,
         'Wait for the GPU busily: some microseconds faster, and a core that does nothing else.',
@@ -144,6 +157,11 @@ class DetectorConfig(ABC):
             if value < 0 and value != AS_THE_CARD_SAYS:
                 raise ConfigError(f"{name} is {value}; wanted 0 to 1, or -1 for the card's own")
         self.cores()
+        if self.weight_streaming_mib and self.backend == 'onnxruntime':
+            raise ConfigError(
+                f'weight_streaming_mib is {self.weight_streaming_mib} but backend is onnxruntime, '
+                'whose weights are on the CPU; set it to 0, or backend to tensorrt'
+            )
         if self.require_tensorrt and self.backend == 'onnxruntime':
             raise ConfigError(
                 'require_tensorrt is true but backend is onnxruntime; set backend to auto or '

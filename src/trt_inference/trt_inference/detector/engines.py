@@ -18,6 +18,7 @@ from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import EngineMismatchError
 from trt_engine.health import Health
 from trt_engine.health import Level
+from trt_engine.lidar.model import encoder_card
 from trt_engine.lidar.model import network_file
 from trt_engine.manifest import Ingredients
 from trt_engine.model_file import resolve_model
@@ -56,16 +57,19 @@ def put_away(store: str, entry: Entry, problem: EngineMismatchError) -> None:
     Store(store or None).quarantine(entry, str(problem))
 
 
-def open_engine(card: Card, entry: Entry, *, batches: bool = False) -> Backend:
+def open_engine(
+    card: Card, entry: Entry, *, batches: bool = False, weight_streaming_mib: int = 0
+) -> Backend:
     """Return a backend with an engine of a card loaded.
 
     Args:
         card: The card.
         entry: The engine.
         batches: Whether it will run with several numbers of pictures.
+        weight_streaming_mib: How much of the weights stays on the GPU; 0: all.
 
     Raises:
-        BackendUnavailableError: This machine lacks what it needs.
+        BackendUnavailableError: This machine lacks what it needs, or TensorRT streams no weights.
         EngineMismatchError: It is for another TensorRT or GPU, or damaged.
         ModelLoadError: TensorRT refuses it for another reason.
     """
@@ -77,6 +81,7 @@ def open_engine(card: Card, entry: Entry, *, batches: bool = False) -> Backend:
         version_compatible=card.build.version_compatible,
         label=f'engine {entry.key[:12]}',
         own_arena=batches,
+        weight_streaming_mib=weight_streaming_mib or None,
     )
 
 
@@ -92,8 +97,7 @@ def open_encoder(config: DetectorConfig, card: Card) -> Backend:
         BackendError: It does not load.
         StoreError: The store must not be used.
     """
-    assert card.encoder is not None
-    alone = replace(card, model=card.encoder, encoder=None)
+    alone = encoder_card(card)
     found = find_engine(alone, config.engine_store)
     if found.entry is None:
         command = build_command(replace(config, onnx=str(resolve_model(alone))))

@@ -179,6 +179,7 @@ class Runs(Generic[_Key, _Plan]):
         self._plans: dict[_Key, list[_Plan]] = {}
         self._planned_for: Thresholds | None = None
         self._under_way: list[_Plan] = []
+        self._to_trim = False
 
     def forbid_graph(self, reason: str) -> None:
         """Have nothing recorded from now on, for this reason; '' for none."""
@@ -210,7 +211,7 @@ class Runs(Generic[_Key, _Plan]):
             PerceptionError: Of the kinds that making and running it have.
         """
         if thresholds != self._planned_for:
-            self.drop()
+            self.trim()
             self._planned_for = thresholds
         for plan in self._plans.get(key, ()):
             if plan not in self._under_way:
@@ -234,6 +235,11 @@ class Runs(Generic[_Key, _Plan]):
             plan.launch()
         self._under_way.append(plan)
 
+    @property
+    def keys(self) -> tuple[_Key, ...]:
+        """Return what there are plans for."""
+        return tuple(self._plans)
+
     @contextmanager
     def finished(self, plan: _Plan) -> Iterator[None]:
         """Wait for a run that was begun; within, what it made can be read.
@@ -248,11 +254,18 @@ class Runs(Generic[_Key, _Plan]):
             self._under_way.remove(plan)
             if plan.retired:
                 plan.close()
+                if self._to_trim:
+                    self._trim()
 
     def drop(self) -> None:
         """Give back every plan, those under way once they are finished."""
         while self._plans:
             self._retire(next(iter(self._plans)))
+
+    def trim(self) -> None:
+        """Give back every plan, and free the memory; of those under way once they are finished."""
+        self.drop()
+        self._trim()
 
     def close(self) -> None:
         """Give back everything; a second call does nothing."""
@@ -264,6 +277,10 @@ class Runs(Generic[_Key, _Plan]):
         if self._beside is not None:
             self._beside.close()
             self._beside = None
+
+    def _trim(self) -> None:
+        self._pool.trim()
+        self._to_trim = any(plan.retired for plan in self._under_way)
 
     def _retire(self, key: _Key) -> None:
         for plan in self._plans.pop(key):

@@ -46,6 +46,7 @@ from trt_engine.errors import PerceptionError
 from trt_engine.health import Health
 from trt_engine.health import Level
 from trt_engine.lidar.model import network_file
+from trt_engine.memory.budget import Budget
 from trt_engine.parameters import check
 from trt_engine.parameters import settings
 from trt_inference.detector.activity_node import Activity
@@ -57,6 +58,7 @@ from trt_inference.detector.engine_search_node import EngineSearch
 from trt_inference.detector.engines import open_engine
 from trt_inference.detector.engines import without_engine
 from trt_inference.detector.latest import LatestFrames
+from trt_inference.detector.memory_node import MemoryCheck
 from trt_inference.detector.names_node import check_name
 from trt_inference.detector.topics_node import Topics
 from trt_inference.detector.worker import Open
@@ -90,6 +92,7 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         self._streams: tuple[Stream, ...] = ()
         self._topics: list[Topics] = []
         self._activity: Activity | None = None
+        self._memory = MemoryCheck(self.get_logger())
         self._error_throttle = Throttle(_ERROR_PERIOD_S)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._updater = Updater(self)
@@ -110,8 +113,13 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         assert self._loaded is not None
         return self._loaded.card.classes
 
-    def _before_load(self, card: Card, engine: Entry) -> None:
-        """Refuse an engine that is not to be loaded here."""
+    @abstractmethod
+    def _engine_budget(self, card: Card, engine: Entry) -> Budget:
+        """Return what the node will take of memory, of which the engine is not loaded yet."""
+
+    @abstractmethod
+    def _budget(self, card: Card, network: Ready) -> Budget | None:
+        """Return what the node takes of memory; None where frames are looked at on the CPU."""
 
     @abstractmethod
     def _prepare(self, card: Card, backend: Backend) -> Ready:
@@ -251,7 +259,7 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         self._activity.start(kind)
         for index, stream in enumerate(self._streams):
             self._updater.add(self._task_name(stream), partial(self._activity.diagnose, index))
-        for name, task in self._tasks():
+        for name, task in (*self._memory.tasks(), *self._tasks()):
             self._updater.add(name, task)
         names = ', '.join(each.source for each in self._streams)
         self.get_logger().info(f'active: looking at {names}')
@@ -279,13 +287,24 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         self, card: Card, choice: Choice, engine: Entry | None = None, origin: str = ''
     ) -> None:
         config = self._config
+        self._memory.refuses = config.memory_check == 'refuse'
         if engine is not None:
             choice = replace(choice, reason=f'{choice.reason}, with an engine {origin}')
-            self._before_load(card, engine)
-            backend = open_engine(card, engine, batches=len(self._streams) > 1)
+            self._memory.foresee(card.name, partial(self._engine_budget, card, engine))
+            backend = open_engine(
+                card,
+                engine,
+                batches=len(self._streams) > 1,
+                weight_streaming_mib=config.weight_streaming_mib,
+            )
         else:
             backend = open_backend(choice.name, network_file(card), threads=config.threads)
         network = self._prepare(card, backend)
+        try:
+            self._memory.start(self._budget(card, network))
+        except PerceptionError:
+            network.close()
+            raise
         network.detector.thresholds = config.thresholds(card)
         network.detector.class_filter = config.class_filter(card)
         self._loaded = Configured(card, choice, backend, network, engine)
@@ -310,7 +329,7 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         self._activity = None
         for stream in self._streams:
             self._updater.removeByName(self._task_name(stream))
-        for name, _ in self._tasks():
+        for name, _ in (*self._memory.tasks(), *self._tasks()):
             self._updater.removeByName(name)
 
     def _free(self) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence
 import sys
-from typing import Any
+from typing import Protocol
+from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import InvalidNodeNameException
@@ -17,14 +18,27 @@ from rclpy.signals import SignalHandlerOptions
 
 from trt_engine.errors import PerceptionError
 from trt_engine.stop_signals import StopSignals
-from trt_inference.detector.node import DetectorNode
 
 _LOOK_UP_S = 0.1  # how often the loop looks whether it is told to stop
 
 
+class Crashes(Protocol):
+    """A node with threads of its own, in which something may go wrong."""
+
+    @property
+    def crash(self) -> BaseException | None:
+        """Return the defect that ended one of its threads; None while they run."""
+
+    def destroy_node(self) -> None:
+        """Stop its threads, and free what it has."""
+
+
+_Node = TypeVar('_Node', bound=Crashes)
+
+
 def run(
-    told_to_stop: StopSignals, make: Callable[[str], DetectorNode[Any]], program: str,
-    names: Sequence[str], words: Sequence[str],
+    told_to_stop: StopSignals, make: Callable[[str], _Node], program: str, names: Sequence[str],
+    words: Sequence[str], start: Callable[[_Node], None] | None = None,
 ) -> int:  # fmt: skip
     """Run nodes until they are told to stop; return the exit status.
 
@@ -34,21 +48,23 @@ def run(
         program: For messages.
         names: Of the nodes.
         words: The command line, for ROS.
+        start: Called with each node once all of them are there.
     """
     # A signal that shut ROS down at once would do so in the middle of a transition.
     rclpy.init(args=list(words), signal_handler_options=SignalHandlerOptions.NO)
-    nodes: list[DetectorNode[Any]] = []
+    nodes: list[_Node] = []
     try:
         executor = SingleThreadedExecutor()
         for name in names:
             nodes.append(make(name))
             executor.add_node(nodes[-1])
-        for node in nodes:
-            node.autostart()
+        if start is not None:
+            for node in nodes:
+                start(node)
         while not told_to_stop():
             executor.spin_once(timeout_sec=_LOOK_UP_S)
     except ExternalShutdownException:
-        pass  # after a defect in the inference thread
+        pass  # after a defect in a thread of a node
     except (PerceptionError, InvalidNodeNameException) as exc:
         print(f'{program}: {exc}', file=sys.stderr)
         return 1

@@ -18,12 +18,9 @@ from diagnostic_updater import DiagnosticStatusWrapper
 from diagnostic_updater import Updater
 import rclpy
 from rclpy.exceptions import NameValidationException
-from rclpy.executors import ExternalShutdownException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.qos import QoSReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
@@ -36,6 +33,7 @@ from trt_engine.errors import ConfigError
 from trt_engine.errors import FusionError
 from trt_engine.errors import PerceptionError
 from trt_engine.stop_signals import StopSignals
+from trt_inference.detector.process_node import run
 from trt_inference.fusion import conversions
 from trt_inference.fusion import health
 from trt_inference.fusion.association import fuse
@@ -49,7 +47,6 @@ from trt_inference.transforms_node import Transforms
 
 _DEPTH = 10
 _ERROR_PERIOD_S = 5.0
-_LOOK_UP_S = 0.1  # how often the loop looks whether it is told to stop
 
 
 class FusionNode(Node):  # type: ignore[misc]
@@ -258,25 +255,8 @@ def _stamp_ns(header: Header) -> int:
 
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
     """Run the node until it is told to stop; return the exit status."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node: FusionNode | None = None
-    try:
-        node = FusionNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not told_to_stop():
-            executor.spin_once(timeout_sec=_LOOK_UP_S)
-    except ExternalShutdownException:
-        pass  # after a defect in the thread
-    except PerceptionError as exc:
-        print(f'fusion: {exc}', file=sys.stderr)
-        return 1
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-        told_to_stop.ignore()
-    return 1 if node is not None and node.crash is not None else 0
+    words = sys.argv if args is None else args
+    return run(told_to_stop, lambda _: FusionNode(), 'fusion', ['fusion'], words)
 
 
 if __name__ == '__main__':

@@ -41,7 +41,12 @@ from trt_inference.lidar.raw_points import raw_points
 # A node has one lidar, whose clouds keep their layout; a replay may have several after each other.
 _LAYOUTS_KEPT = 4
 # What a lidar of 32 beams gives; memory for larger clouds is taken when one comes.
-_FIRST_CAPACITY = 1 << 15
+FIRST_CAPACITY = 1 << 15
+
+
+def capacity_for(points: int) -> int:
+    """Return for how many points memory is taken where a cloud has so many."""
+    return max(FIRST_CAPACITY, 1 << (points - 1).bit_length())
 
 
 class CloudPlan(Plan):
@@ -127,7 +132,12 @@ class GpuLidarDetector(CloudDetector):
     Attributes:
         copies_left_out: Copies of clouds, counts and boxes that were not made, as the GPU reads and
             writes the memory of the CPU in place.
+        encoder: An engine of the network inside a pillar, where there is one.
+        before_plan: Told layout and capacity before memory is taken for such clouds; what it raises
+            refuses the cloud, and the next may be taken again.
     """
+
+    backend: TensorRtBackend
 
     def __init__(
         self,
@@ -172,12 +182,14 @@ class GpuLidarDetector(CloudDetector):
         open_inputs(spec, weights, backend, encoder)  # refuses what the CPU path refuses
         self.in_flight = in_flight
         self.copies_left_out = 0
+        self.encoder = encoder
+        self.before_plan: Callable[[PointLayout, int], None] | None = None
         self._engine = backend
         self._kernels = kernels
         self._pool = pool
         self._spin = spin
         self._layout = PointRecords.of(np.empty((0, spec.point_size), np.float32)).layout
-        self._capacity = _FIRST_CAPACITY
+        self._capacity = FIRST_CAPACITY
         self._runs: Runs[PointLayout, CloudPlan] = Runs(
             card.name, backend, pool, kept=_LAYOUTS_KEPT, in_flight=in_flight
         )
@@ -193,6 +205,21 @@ class GpuLidarDetector(CloudDetector):
     def no_graph(self) -> str:
         """Return why work goes into the stream piece by piece, not as a graph; '' if it does."""
         return self._runs.no_graph
+
+    @property
+    def mapped(self) -> bool:
+        """Return whether the GPU reads and writes the memory of the CPU in place."""
+        return self._pool.mapped
+
+    @property
+    def capacity(self) -> int:
+        """Return how many points a cloud may have before more memory is taken."""
+        return self._capacity
+
+    @property
+    def layouts(self) -> tuple[PointLayout, ...]:
+        """Return the layouts of clouds that memory is taken for."""
+        return self._runs.keys
 
     def begin(self, clouds: Sequence[PlacedCloud]) -> Callable[[], list[Boxes3d]]:
         """Put all the work on a cloud into the GPU's queue; return what waits for it.
@@ -247,6 +274,10 @@ class GpuLidarDetector(CloudDetector):
         plan = self._bring(self._records(cloud)[0])
         return plan.parts()
 
+    def trim(self) -> None:
+        """Free what was taken for clouds; the next ones take it anew."""
+        self._runs.trim()
+
     def close(self) -> None:
         """Give back everything but engines, kernels and pool; a second call does nothing."""
         self._runs.close()
@@ -268,8 +299,8 @@ class GpuLidarDetector(CloudDetector):
         """Return a plan that has the points where the GPU takes them from."""
         count, capacity = len(records), self._capacity
         if count > capacity:
-            self._runs.drop()
-            capacity = 1 << (count - 1).bit_length()
+            self._runs.trim()
+            capacity = capacity_for(count)
         # a cloud without a point has any layout
         layout = records.layout if count else self._layout
         plan = self._runs.plan(
@@ -282,6 +313,8 @@ class GpuLidarDetector(CloudDetector):
     # --- the work, recorded --------------------------------------------------------------------
 
     def _make_plan(self, layout: PointLayout, capacity: int, memory: Lease) -> CloudPlan:
+        if self.before_plan is not None:
+            self.before_plan(layout, capacity)
         pillars = PillarPlan(self._kernels, memory, self._route.target, layout, capacity)
         detections = DetectionsPlan3d(
             self._kernels,

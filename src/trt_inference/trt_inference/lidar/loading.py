@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +17,8 @@ from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.card import Card
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ModelFileError
-from trt_engine.lidar.model import pillar_weights
+from trt_engine.lidar.model import encoder_card
+from trt_engine.lidar.model import inside_pillars
 from trt_engine.lidar.model import PillarWeights
 from trt_engine.model_file import resolve_model
 from trt_inference.detector.loaded import LoadedNetwork
@@ -94,6 +94,7 @@ class LoadedLidar(LoadedNetwork[CloudDetector]):
         )
         closing.callback(detector.close)
         _try(detector)
+        detector.trim()
         return detector, detector.no_graph
 
     def _encoder_engine(self, reason: ModelFileError) -> TensorRtBackend:
@@ -110,11 +111,8 @@ class LoadedLidar(LoadedNetwork[CloudDetector]):
     def _open_cpu(self, backend: Backend) -> CloudDetector:
         card, weights, encoder = self._card, self._weights, None
         if isinstance(weights, ModelFileError):
-            assert card.encoder is not None
-            encoder = open_backend(
-                'onnxruntime', resolve_model(replace(card, model=card.encoder)),
-                threads=self._threads,
-            )  # fmt: skip
+            model = resolve_model(encoder_card(card))
+            encoder = open_backend('onnxruntime', model, threads=self._threads)
             self._closing.callback(encoder.close)
             self._remark(
                 f'the network inside the pillars runs in ONNX Runtime on the CPU: {weights}'
@@ -126,13 +124,7 @@ class LoadedLidar(LoadedNetwork[CloudDetector]):
 
     @cached_property
     def _weights(self) -> PillarWeights | ModelFileError | None:
-        """Return the network inside a pillar; why it is not known; or None where there is none."""
-        try:
-            return pillar_weights(self._card)
-        except ModelFileError as exc:
-            if self._card.encoder is None:
-                raise
-            return exc
+        return inside_pillars(self._card)
 
 
 def _try(detector: CloudDetector) -> None:

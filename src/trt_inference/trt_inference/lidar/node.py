@@ -20,6 +20,8 @@ from visualization_msgs.msg import MarkerArray
 from trt_engine.backend import Backend
 from trt_engine.card import Card
 from trt_engine.conversions import fill
+from trt_engine.entry import Entry
+from trt_engine.memory.budget import Budget
 from trt_engine.stop_signals import StopSignals
 from trt_inference.detector.config import Stream
 from trt_inference.detector.configured import Ready
@@ -35,7 +37,10 @@ from trt_inference.detector.worker import Open
 from trt_inference.detector.worker import Result
 from trt_inference.lidar import conversions
 from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.budget import engine_budget
+from trt_inference.lidar.budget import LidarBudget
 from trt_inference.lidar.config import LidarConfig
+from trt_inference.lidar.gpu_pipeline import GpuLidarDetector
 from trt_inference.lidar.health import CloudCounts
 from trt_inference.lidar.health import points_health
 from trt_inference.lidar.loading import LoadedLidar
@@ -93,6 +98,16 @@ class LidarNode(DetectorNode[LidarConfig]):
             threads=config.threads,
             open_encoder=partial(open_encoder, config, card),
         )
+
+    def _engine_budget(self, card: Card, engine: Entry) -> Budget:
+        config = self._config
+        return engine_budget(card, engine, config.engine_store, config.weight_streaming_mib)
+
+    def _budget(self, card: Card, network: Ready) -> Budget | None:
+        detector = network.detector
+        if not isinstance(detector, GpuLidarDetector):
+            return None
+        return LidarBudget(card, detector, self._memory.judge).budget
 
     def _make_topics(self, stream: Stream) -> Topics:
         return _LidarTopics(self, stream)
@@ -156,7 +171,8 @@ class LidarNode(DetectorNode[LidarConfig]):
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
     """Run the node until it is told to stop; return the exit status."""
     words = sys.argv if args is None else args
-    return run(told_to_stop, LidarNode, 'lidar_inference', ['lidar_inference'], words)
+    names = ['lidar_inference']
+    return run(told_to_stop, LidarNode, names[0], names, words, LidarNode.autostart)
 
 
 if __name__ == '__main__':
