@@ -277,6 +277,10 @@ class IBuilderConfig(_Strict):
         self.told.setdefault('profiles', []).append(profile.shapes)
         return 0
 
+    @property
+    def num_optimization_profiles(self) -> int:
+        return len(self.told.get('profiles', []))
+
     def set_calibration_profile(self, profile: IOptimizationProfile) -> bool:
         return True
 
@@ -505,6 +509,9 @@ class ICudaEngine(_Reports):
         return getattr(TensorFormat, self.tensors[name][2])
 
     def get_tensor_shape(self, name: str) -> Dims:
+        varies = any(mode == 'OUTPUT' and -1 in shape for mode, *_, shape in self.tensors.values())
+        if _VERSION < (10,) and varies and not self.profiles and self.tensors[name][0] == 'INPUT':
+            raise ValueError('__len__() should return >= 0')  # as 8.6.0 did on a GPU
         return Dims(self.tensors[name][3])
 
     def get_tensor_location(self, name: str) -> _Member:

@@ -41,6 +41,7 @@ from trt_builder.settings import DATA_TYPES
 from trt_builder.settings import Resolved
 from trt_engine.backend import Array
 from trt_engine.build_settings import Dla
+from trt_engine.build_settings import ShapeRange
 from trt_engine.errors import BackendError
 from trt_engine.errors import BuildFailedError
 from trt_engine.errors import BuildRefusedError
@@ -269,7 +270,7 @@ class _Build:
             self._configure(config)
             self._set_io(network)
             self._set_layers(network, config)
-            self._add_profiles(config)
+            self._add_profiles(network, config)
             if with_calibrator:
                 self._set_calibrator(network, config)
             cache = self._set_timing_cache(config, timing_cache)
@@ -513,8 +514,8 @@ class _Build:
         config.default_device_type = self._enum('DeviceType', 'DLA')
         config.DLA_core = core
 
-    def _add_profiles(self, config: trt.IBuilderConfig) -> None:
-        for shapes in self.resolved.profiles:
+    def _add_profiles(self, network: trt.INetworkDefinition, config: trt.IBuilderConfig) -> None:
+        for shapes in self.resolved.profiles or self._profile_of_fixed(network):
             profile = self.builder.create_optimization_profile()
             for name, each in shapes.items():
                 dims = self.library.Dims
@@ -522,10 +523,24 @@ class _Build:
             if config.add_optimization_profile(profile) < 0:
                 raise self._failure(f'the profile {dict(shapes)} is refused')
         asks = self.resolved.flavour == 'tensorrt' and self.resolved.version < SHARES_PROFILES
-        if asks and self.resolved.profiles:
+        if asks and config.num_optimization_profiles:
             # else one profile serves one context: no second thread, and no second CUDA graph
             sharing = self._enum('PreviewFeature', 'PROFILE_SHARING_0806')
             config.set_preview_feature(sharing, True)
+
+    def _profile_of_fixed(self, network: trt.INetworkDefinition) -> list[dict[str, ShapeRange]]:
+        """Return a profile where TensorRT wants one of a network whose inputs are all fixed.
+
+        8.6.0 builds such a network without one even if the size of an output depends on values,
+        and then cannot make a context of it.
+        """
+        outputs = [network.get_output(i) for i in range(network.num_outputs)]
+        varying = any(-1 in _shape(each.shape) for each in outputs)
+        if self.resolved.flavour != 'tensorrt' or self.resolved.version >= (10,) or not varying:
+            return []
+        inputs = [network.get_input(i) for i in range(network.num_inputs)]
+        shapes = {each.name: _shape(each.shape) for each in inputs}
+        return [{name: ShapeRange(shape, shape, shape) for name, shape in shapes.items()}]
 
     def _set_timing_cache(
         self, config: trt.IBuilderConfig, data: bytes | None

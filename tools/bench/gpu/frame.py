@@ -29,6 +29,8 @@ from trt_inference.cdr import serialize_image
 def floor(setting: Setting) -> tuple[float, float]:
     """Return ms of the engine alone in a graph, and of the raw frame from pinned memory."""
     stream = setting.backend.stream
+    setting.backend.enqueue()  # what TensorRT does once cannot be recorded
+    stream.synchronize()
     graph = Graph(stream, setting.backend.enqueue)
     engine = setting.median(setting.waited(lambda: graph.launch(stream)))
     graph.close()

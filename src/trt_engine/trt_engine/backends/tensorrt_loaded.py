@@ -160,7 +160,14 @@ class LoadedEngine:
                 f'{what} lies in memory as {layout}, and only LINEAR is served here; leave out '
                 f'build.io.{name}.format in the card'
             )
-        shape = tuple(self.engine.get_tensor_shape(name))
+        try:
+            shape = tuple(self.engine.get_tensor_shape(name))
+        except ValueError as exc:  # no number of dimensions at all
+            raise ModelLoadError(
+                f'{what} has no shape that TensorRT could tell. TensorRT 8.6 makes such engines of '
+                'networks of fixed inputs with an output whose size depends on values, where no '
+                'profile is given; build it with trt_build, which gives one'
+            ) from exc
         return TensorInfo(name, mode, np.dtype(_DTYPES[dtype]), shape)
 
     def _range(self, name: str, profile: int) -> ShapeRange:
