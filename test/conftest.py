@@ -115,6 +115,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
             del sys.modules[name]
         if (runtime := sys.modules.get('trt_engine.cuda.runtime')) is not None:
             runtime.bindings.cache_clear()
+            vars(runtime._thread).clear()
 
     def choose(version: str = STAND_IN, does: str = 'build', gpu: str = '8.7') -> None:
         metadata = tmp_path / 'fake_gpu' / version / f'tensorrt-{version}.dist-info' / 'METADATA'

@@ -137,16 +137,23 @@ def test_of_a_large_image_the_rows_that_are_read_are_brought_alone(
     assert staged == share if share else 0.6 < staged < 0.75
 
 
-def test_the_size_of_the_image_is_told_to_networks_that_ask(gpu, device):
+@pytest.mark.parametrize('dtype', [np.int64, np.int32])
+def test_the_size_of_the_image_is_told_to_networks_that_ask(gpu, device, dtype):
     kernels, memory, stream = gpu
     spec = ImageInput('images', 32, 32, 'rgb', Resize('stretch'))
     tensor, size = (memory.take('device', nbytes).address for nbytes in (3 * 32 * 32 * 4, 16))
+    device.write(size, np.full(4, 9, np.int32))
     pixels = picture('bgr8', 70, 40, np.random.default_rng(2))
-    plan = FramePlan(kernels, memory, stream, spec, tensor, pixels, 'bgr8', size=size)
+    plan = FramePlan(
+        kernels, memory, stream, spec, tensor, pixels, 'bgr8',
+        size=size, size_bytes=np.dtype(dtype).itemsize,
+    )  # fmt: skip
     plan.stage(pixels)
     plan.enqueue(stream)
     stream.synchronize()
-    assert device.read(size, (2,), np.int64).tolist() == [70, 40]
+    assert device.read(size, (2,), dtype).tolist() == [70, 40]
+    if dtype == np.int32:
+        assert device.read(size, (4,), dtype).tolist() == [70, 40, 9, 9]
 
 
 @pytest.mark.parametrize('encoding', ['bgr8', 'mono16', 'uyvy', 'nv12'])

@@ -25,10 +25,10 @@ pytestmark = pytest.mark.slow  # compiles
 GPUS = ('7.2', '7.5', '8.0', '8.6', '8.7', '8.9', '9.0', '10.0', '11.0', '12.0')
 VARIANTS = {
     'preprocess': [
-        (f'-DFORMAT={form}', f'-DELEMENT={element}')
-        for form, element in product(
+        (f'-DFORMAT={form}', f'-DELEMENT={element}', f'-DSIZE={size}')
+        for form, (element, size) in product(
             ('PACKED', 'YUV422', 'YUV420', 'BAYER'),
-            ('unsigned char', 'unsigned short', 'unsigned int'),
+            (('unsigned char', 'int'), ('unsigned short', 'long long'), ('unsigned int', 'int')),
         )
     ],
     'candidates': [

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,12 @@ def test_a_frame_gives_the_detections_of_the_cpu_path(make_detector):
     assert detector.copies_left_out == 0
     assert all(each >= 0 for each in detector.stages_ms.values())
     assert set(detector.stages_ms) == set(reference.stages_ms)
+
+
+def test_frames_may_come_in_a_thread_that_never_called_cuda(make_detector):
+    detector, reference = make_detector()
+    with ThreadPoolExecutor(1) as worker:
+        same(worker.submit(detector, FRAME, 'bgr8').result(), reference(FRAME, 'bgr8'))
 
 
 def test_after_the_first_frame_one_launch_and_no_memory_is_all(make_detector, fake_cuda):

@@ -27,6 +27,8 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
+from trt_engine.cuda.runtime import device_memory
+from trt_engine.errors import BackendError
 from trt_inference.cdr import read_stamp_ns
 from trt_inference.cdr import serialize_image
 from trt_interfaces.msg import InferenceStats
@@ -34,6 +36,7 @@ from trt_interfaces.msg import InferenceStats
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / 'docs' / 'scene.jpg'
 SIZE = (1920, 1080)
+MARKS = (0.02, 0.2, 0.6, 1.0)  # of the whole time
 START_S = 120.0  # that the node may take until its first detections
 NODE = 'from trt_inference.entry import inference; raise SystemExit(inference())'
 
@@ -93,30 +96,59 @@ def measure(args: argparse.Namespace) -> None:
             rclpy.spin_once(node, timeout_sec=0.1)
             if time.monotonic() > until or processes[0].poll() is not None:
                 raise SystemExit('bench: the node gave no detections; its log says why')
-        first = {name: each[-1] for name, each in listener.stats.items()}
-        listener.ages_ms.clear()
-        begun = time.monotonic()
-        while time.monotonic() - begun < args.seconds:
-            rclpy.spin_once(node, timeout_sec=0.1)
+        report(listener, node, processes[0].pid, args)
     finally:
         for each in processes:
             each.kill()
     rclpy.shutdown()
-    last = {name: each[-1] for name, each in listener.stats.items()}
-    frames = sum(last[name].frames - first[name].frames for name in names)
-    dropped = sum(last[name].dropped - first[name].dropped for name in names)
-    totals = [each.total_ms for name in names for each in listener.stats[name]]
-    sent = args.seconds * args.hz * args.cameras
-    print(f'{last[names[0]].backend}; {os.cpu_count()} cores\n')
-    print(f'| {args.cameras} cameras at {args.hz:g} Hz for {args.seconds:g} s | |')
-    print('| --- | ---: |')
-    print(f'| images sent, about | {sent:.0f} |')
-    print(f'| looked at | {frames} |')
-    print(f'| dropped by the node | {dropped} |')
-    print(f'| detections heard | {len(listener.ages_ms)} |')
-    for name, times in (('age when heard', listener.ages_ms), ('within the node', totals)):
-        p50, p99 = np.percentile(times, (50, 99))
-        print(f'| {name}, p50 / p99 / max ms | {p50:.2f} / {p99:.2f} / {max(times):.2f} |')
+
+
+def report(listener: Listener, node: Node, pid: int, args: argparse.Namespace) -> None:
+    """Listen for as long as asked for; print what there was until several marks."""
+    first = {name: each[-1] for name, each in listener.stats.items()}
+    backend = next(iter(first.values())).backend
+    for each in listener.stats.values():
+        each.clear()
+    listener.ages_ms.clear()
+    print(f'{backend}; {os.cpu_count()} cores\n')
+    names = (
+        f'{args.cameras} cameras at {args.hz:g} Hz, after', 'looked at', 'dropped', 'heard',
+        'age when heard, p50 / p99 / max ms', 'within the node, p50 / p99 / max ms',
+        'resident MiB', 'device MiB in use',
+    )  # fmt: skip
+    print(f'| {" | ".join(names)} |\n| --- |{" ---: |" * (len(names) - 1)}')
+    begun = time.monotonic()
+    for mark in (args.seconds * part for part in MARKS):
+        while time.monotonic() - begun < mark:
+            rclpy.spin_once(node, timeout_sec=0.1)
+        seen = {name: each[-1] for name, each in listener.stats.items()}
+        totals = [stats.total_ms for each in listener.stats.values() for stats in each]
+        cells = (
+            f'{mark:g} s', sum(seen[name].frames - first[name].frames for name in seen),
+            sum(seen[name].dropped - first[name].dropped for name in seen),
+            len(listener.ages_ms), quantiles(listener.ages_ms), quantiles(totals),
+            f'{resident_mib(pid):.1f}', device_mib(),
+        )  # fmt: skip
+        print(f'| {" | ".join(map(str, cells))} |', flush=True)
+
+
+def quantiles(times_ms: list[float]) -> str:
+    p50, p99 = np.percentile(times_ms, (50, 99))
+    return f'{p50:.2f} / {p99:.2f} / {max(times_ms):.2f}'
+
+
+def resident_mib(pid: int) -> float:
+    pages = int(Path(f'/proc/{pid}/statm').read_text().split()[1])
+    return pages * os.sysconf('SC_PAGE_SIZE') / (1 << 20)
+
+
+def device_mib() -> str:
+    """Return what all processes have of the GPU's memory, where there is a GPU."""
+    try:
+        free, total = device_memory()
+    except BackendError:
+        return 'none'
+    return f'{(total - free) / (1 << 20):.1f}'
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Exchange
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.runtime import Stream
+from trt_engine.cuda.staging import copy_rows
 from trt_engine.encodings import Encoding
 from trt_engine.encodings import find_encoding
 from trt_engine.errors import ImageError
@@ -34,6 +35,7 @@ _MOST_ROWS = 0.9  # of an image, of which a choice is worth while
 _ONE = 2048  # weights are parts of this, as OpenCV's are
 _TAP_BYTES = 16  # of each fitted row and column, as _taps makes them
 _ELEMENTS = {1: 'unsigned char', 2: 'unsigned short', 4: 'unsigned int'}
+_SIZES = {4: 'int', 8: 'long long'}
 
 # For each conversion: the kernel's format, and where in it the colours are, as its `at` says.
 _FORMATS: Mapping[str, tuple[str, tuple[int, int, int]]] = {
@@ -98,6 +100,7 @@ class FramePlan:
         encoding: str,
         *,
         size: int | None = None,
+        size_bytes: int = 8,
         resident: bool = False,
     ) -> None:
         """Take the memory.
@@ -110,8 +113,9 @@ class FramePlan:
             tensor: Address of the network input on the GPU.
             pixels: One of the images, as `trt_engine.preprocess.Preprocessor` takes them.
             encoding: One of `trt_engine.encodings.ENCODINGS`.
-            size: Address on the GPU of the input that takes width and height of the image, two
-                int64; None where the network has none.
+            size: Address on the GPU of the input that takes width and height of the image; None
+                where the network has none.
+            size_bytes: Of each of these two integers: TensorRT before 10 makes int32 of int64.
             resident: Images come to be on the GPU by other means, such as a decoder that runs
                 there: whole, at `pointer`, rows without gaps. Nothing is staged or copied.
 
@@ -129,8 +133,9 @@ class FramePlan:
                 f'{encoding} of {width}x{height} is too small to have colours; wanted at least 3x3'
             )
         self._kernel = kernels.load(
-            'preprocess', FORMAT=form, ELEMENT=_ELEMENTS[np.dtype(spec.dtype).itemsize]
-        )
+            'preprocess', FORMAT=form, ELEMENT=_ELEMENTS[np.dtype(spec.dtype).itemsize],
+            SIZE=_SIZES[size_bytes],
+        )  # fmt: skip
         down = _taps(height, place[1], at_edges_alone=False)
         self._rows = _rows_read(down, rows, form, len(pixels))
         step = pixels.nbytes // pixels.shape[0]
@@ -199,10 +204,7 @@ class FramePlan:
                 'an image was staged for a plan whose images are put on the GPU by others; put it '
                 "at the plan's pointer, or make the plan without resident"
             )
-        if self._rows is None:
-            np.copyto(self._pixels, pixels)
-        else:
-            np.take(pixels, self._rows, axis=0, out=self._pixels, mode='clip')
+        copy_rows(pixels, self._pixels, self._rows)
 
     def enqueue(self, stream: Stream) -> None:
         """Put copy and kernel into a stream.

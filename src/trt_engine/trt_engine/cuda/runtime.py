@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+import threading
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ def call(function: str, *arguments: Any) -> Any:
     """
     prefix = _prefix(function)
     library = bindings(prefix)
+    if prefix == 'cu':
+        _use_device()
     run: Callable[..., tuple[Any, ...]] = getattr(library, function)
     try:
         status, *values = run(*arguments)
@@ -62,6 +65,16 @@ def call(function: str, *arguments: Any) -> Any:
         )
         raise kind(f'{function} failed with {name}: {text}')
     return values[0] if len(values) == 1 else tuple(values)
+
+
+_thread = threading.local()
+
+
+def _use_device() -> None:
+    """Give this thread the device's context, which the driver's functions want to find there."""
+    if not getattr(_thread, 'has_device', False):
+        call('cudaSetDevice', call('cudaGetDevice'))
+        _thread.has_device = True
 
 
 @cache

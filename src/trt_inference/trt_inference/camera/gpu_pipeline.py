@@ -283,6 +283,7 @@ class GpuDetector:
             picture.pixels,
             picture.encoding,
             size=None if size is None else size.pointer + index * (size.host.nbytes // count),
+            size_bytes=8 if size is None else size.host.itemsize,
             resident=picture.jpeg is not None,
         )
         detections = DetectionsPlan(

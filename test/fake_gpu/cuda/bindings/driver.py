@@ -19,6 +19,7 @@ class CUresult(enum.IntEnum):
     CUDA_SUCCESS = 0
     CUDA_ERROR_INVALID_VALUE = 1
     CUDA_ERROR_INVALID_IMAGE = 200
+    CUDA_ERROR_INVALID_CONTEXT = 201
     CUDA_ERROR_INVALID_HANDLE = 400
     CUDA_ERROR_NOT_FOUND = 500
 
@@ -37,6 +38,8 @@ def cuGetErrorString(status):
 
 
 def cuModuleLoadData(image):
+    if not runtime.has_context():
+        return CUresult.CUDA_ERROR_INVALID_CONTEXT, None
     with tempfile.NamedTemporaryFile(suffix='.so') as file:
         Path(file.name).write_bytes(image)
         try:
@@ -68,6 +71,8 @@ def cuModuleGetFunction(module, name):
 
 def cuLaunchKernel(function, gx, gy, gz, bx, by, bz, shared_bytes, stream, arguments, extra):
     module, run, size = _functions[function]
+    if not runtime.has_context():
+        return (CUresult.CUDA_ERROR_INVALID_CONTEXT,)
     if module not in modules or stream not in runtime.streams:
         return (CUresult.CUDA_ERROR_INVALID_HANDLE,)
     if not all((gx, gy, gz, bx, by, bz)) or bx * by * bz > MOST_THREADS or shared_bytes or extra:

@@ -14,6 +14,7 @@ import ctypes
 import enum
 import itertools
 import os
+import threading
 import time
 from types import SimpleNamespace
 
@@ -81,6 +82,7 @@ _guarded: dict[int, np.ndarray] = {}
 _captures: dict[int, list[Work] | None] = {}
 _spoilt: list[cudaError_t] = []
 _handles = itertools.count(1 << 20, 8)
+_contexts = threading.local()
 
 
 class IllegalAddress(Exception):
@@ -164,6 +166,16 @@ def cudaGetErrorString(error):
 
 def cudaGetDevice():
     return _status(), 0
+
+
+def cudaSetDevice(device):
+    _contexts.device = device
+    return (_status(),)
+
+
+def has_context():
+    """Return whether this thread has one; most of the runtime's other calls would give one too."""
+    return hasattr(_contexts, 'device')
 
 
 def cudaDeviceGetAttribute(attribute, device):

@@ -9,7 +9,7 @@
 // bit; where a thread reads, and with what weights, the host computes once for each camera.
 //
 // Defined by whoever compiles this: ELEMENT, an unsigned type as wide as a number of the network,
-// and FORMAT, one of these:
+// SIZE, the type in which it takes the size of the image, and FORMAT, one of these:
 #define PACKED 0   // each pixel stands alone: rgb8, bgra8, mono8, mono16, ...
 #define YUV422 1   // two pixels share a colour in a row of four bytes: uyvy, yuy2
 #define YUV420 2   // two by two pixels share a colour, which lies below the image: nv12, nv21
@@ -30,7 +30,7 @@ struct Frame {
     const Tap* rows;          // [fitted_height]; counted among the rows that were brought here
     const ELEMENT* levels;    // [3][256]: what the network takes for each value of a channel
     ELEMENT* tensor;
-    long long* size;          // takes width and height of the camera image; may be null
+    SIZE* size;               // takes width and height of the camera image; may be null
     int step;                 // bytes from one camera row to the next
     int chroma;               // YUV420: bytes from the first row here to the first of the colours
     int width, height;        // of the camera image
