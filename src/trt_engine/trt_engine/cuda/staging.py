@@ -25,9 +25,7 @@ def copy_rows(source: Array, target: Array, rows: Array | None = None) -> None:
         target: As many rows as are copied, of the same type, without gaps.
         rows: Which rows, ascending; None: all.
     """
-    cores = len(
-        os.sched_getaffinity(0)
-    )  # of this thread, which may have few
+    cores = len(os.sched_getaffinity(0))  # of this thread, which may have few
     count = max(1, min(_MOST_PARTS, cores // 2, target.nbytes // _PART_BYTES))
     ends = [len(target) * part // count for part in range(count + 1)]
     *parts, last = pairwise(ends)
