@@ -24,7 +24,6 @@ from trt_engine.stop_signals import StopSignals
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LAUNCH_FILE = REPOSITORY / 'launch' / 'demo.launch.py'
-LIDAR_CARD = 'demo_lidar'
 LIDAR_HZ = 10.0  # of a lidar; it is played more slowly, for two cores to see nearly every sweep
 LIDAR_PLAYED_HZ = 3.0
 INTERRUPTED = 130
@@ -70,11 +69,6 @@ def run(arguments: argparse.Namespace, told_to_stop: Callable[[], bool]) -> int:
     from trt_engine.lidar_card import PointsInput
     from trt_engine.model_file import resolve_model
 
-    if arguments.card == LIDAR_CARD and not (REPOSITORY / 'models' / f'{LIDAR_CARD}.onnx').exists():
-        raise ConfigError(
-            f'the network of {LIDAR_CARD} is not in the repository yet; '
-            'tools/lidar_network/train.py makes it on a machine with a GPU'
-        )
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     card = load_card(arguments.card, onnx=arguments.onnx or None)

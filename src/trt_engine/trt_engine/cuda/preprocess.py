@@ -20,7 +20,6 @@ from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Exchange
 from trt_engine.cuda.memory import Lease
 from trt_engine.cuda.runtime import Stream
-from trt_engine.cuda.staging import copy_rows
 from trt_engine.encodings import Encoding
 from trt_engine.encodings import find_encoding
 from trt_engine.errors import ImageError
@@ -204,7 +203,11 @@ class FramePlan:
                 'an image was staged for a plan whose images are put on the GPU by others; put it '
                 "at the plan's pointer, or make the plan without resident"
             )
-        copy_rows(pixels, self._pixels, self._rows)
+        # One thread: giving parts to others, or sending them while the rest is copied, took longer.
+        if self._rows is None:
+            np.copyto(self._pixels, pixels)
+        else:
+            np.take(pixels, self._rows, axis=0, out=self._pixels, mode='clip')
 
     def enqueue(self, stream: Stream) -> None:
         """Put copy and kernel into a stream.
