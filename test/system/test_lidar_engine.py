@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from tools.lidar_network import form
-from tools.lidar_network.onnx_file import write
-from tools.lidar_network.untrained import untrained
+from tools.lidar_network.untrained import write_untrained
 from trt_builder.settings import Resolved
 from trt_builder.tensorrt_build import build
 from trt_engine.backends import open_backend
 from trt_engine.card import load_card
+from trt_engine.card import Thresholds
 from trt_engine.lidar.model import network_file
 from trt_engine.lidar.model import pillar_weights
 from trt_engine.manifest import Ingredients
@@ -44,28 +44,6 @@ if 'FREE_MIB' in os.environ:
 from trt_inference.entry import lidar_inference
 sys.exit(lidar_inference())
 """
-CARD = """
-card: 1
-name: road
-summary: Nothing learned
-model: {source: road.onnx, licence: Apache-2.0}
-input:
-  kind: points
-  tensor: voxels
-  range_m: [-16, -12.8, -3, 16, 12.8, 3]
-  voxel_m: [0.2, 0.2, 6]
-  max_points: 32
-  max_voxels: 6000
-  features: pillar10
-head:
-  type: pointpillars
-  outputs: {scores: cls_preds, boxes: box_preds, directions: dir_cls_preds}
-  anchor_sizes: [[4.5, 1.8, 1.7], [9.2, 2.4, 3.4], [0.6, 0.6, 1.6], [1.75, 0.62, 1.72]]
-  anchor_bottoms: [-1.8, -1.8, -1.8, -1.8]
-classes: [car, truck, pedestrian, cyclist]
-thresholds: {score: 0.6, nms_iou: 0.1}
-"""
-HEADS = {'cls_preds': 8 * len(form.CLASSES), 'box_preds': 8 * 7, 'dir_cls_preds': 8 * 2}
 
 
 @pytest.fixture
@@ -74,9 +52,9 @@ def card(fake_gpu, tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     fake_gpu('10.3.0')
     spec = replace(form.POINTS, range_m=(-16.0, -12.8, -3.0, 16.0, 12.8, 3.0), max_voxels=6000)
-    write(untrained(np.random.default_rng(1), HEADS), spec, tmp_path / 'road.onnx')
-    (tmp_path / 'road.yaml').write_text(CARD)
-    card = load_card(tmp_path / 'road.yaml')
+    thresholds = Thresholds(score=0.6, nms_iou=0.1)
+    path = write_untrained(tmp_path, name='road', points=spec, bias=0, thresholds=thresholds)
+    card = load_card(path)
     model = network_file(card)
     output = build(
         Resolved('tensorrt', (10, 3, 0), 'fp32', strongly_typed=False), model,

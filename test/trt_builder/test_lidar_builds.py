@@ -20,11 +20,11 @@ from tools.lidar_network.generic import point_weights
 from tools.lidar_network.generic import voxel_weights
 from tools.lidar_network.generic import write_points
 from tools.lidar_network.generic import write_voxels
-from tools.lidar_network.onnx_file import write
-from tools.lidar_network.untrained import untrained
+from tools.lidar_network.untrained import write_untrained
 from trt_builder.builder import EngineBuilder
 from trt_engine.backends import open_backend
 from trt_engine.card import load_card
+from trt_engine.card import Thresholds
 from trt_engine.errors import CheckFailedError
 from trt_engine.errors import ModelFileError
 from trt_engine.lidar.model import network_file
@@ -44,7 +44,6 @@ from trt_inference.lidar.point_view import PointView
 
 pytestmark = pytest.mark.slow
 
-HEADS = {'cls_preds': 8 * len(form.CLASSES), 'box_preds': 8 * 7, 'dir_cls_preds': 8 * 2}
 SMALL = replace(
     form.POINTS, range_m=(-8.0, -6.4, -3.0, 8.0, 6.4, 3.0), max_voxels=2000
 )  # fmt: skip
@@ -53,32 +52,8 @@ SMALL = replace(
 @pytest.fixture
 def card(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    learned = untrained(np.random.default_rng(1), HEADS)
-    write(learned, SMALL, tmp_path / 'demo_lidar.onnx')
-    path = tmp_path / 'demo_lidar.yaml'
-    path.write_text(
-        """
-card: 1
-name: demo_lidar
-summary: Nothing learned
-model: {source: demo_lidar.onnx, licence: Apache-2.0}
-input:
-  kind: points
-  tensor: voxels
-  range_m: [-8, -6.4, -3, 8, 6.4, 3]
-  voxel_m: [0.2, 0.2, 6]
-  max_points: 32
-  max_voxels: 2000
-  features: pillar10
-head:
-  type: pointpillars
-  outputs: {scores: cls_preds, boxes: box_preds, directions: dir_cls_preds}
-  anchor_sizes: [[4.5, 1.8, 1.7], [9.2, 2.4, 3.4], [0.6, 0.6, 1.6], [1.75, 0.62, 1.72]]
-  anchor_bottoms: [-1.8, -1.8, -1.8, -1.8]
-classes: [car, truck, pedestrian, cyclist]
-thresholds: {score: 0.6, nms_iou: 0.1}
-"""
-    )
+    thresholds = Thresholds(score=0.6, nms_iou=0.1)
+    path = write_untrained(tmp_path, points=SMALL, bias=0, thresholds=thresholds)
     return load_card(path)
 
 

@@ -16,7 +16,6 @@ import pytest
 from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.build_settings import ShapeRange
 from trt_engine.cuda.arena import Arena
-from trt_engine.cuda.memory import Graph
 from trt_engine.cuda.runtime import call
 from trt_engine.cuda.runtime import Stream
 from trt_engine.errors import InferenceError
@@ -93,24 +92,6 @@ def test_closing_the_engine_closes_its_contexts(dynamic):
     assert context.closed
     with pytest.raises(InferenceError, match='context after close'):
         engine.context(shapes(2))
-
-
-def test_two_graphs_of_other_shapes_are_launched_in_turn(dynamic):
-    engine = dynamic()
-    contexts = [engine.context(shapes(size), stream=engine.stream) for size in (1, 4)]
-    for each in contexts:
-        each.run(batch(each.shapes['x'][0]))
-    graphs = [Graph(engine.stream, each.enqueue) for each in contexts]
-    for value in (3, 5):
-        for context, graph in zip(contexts, graphs, strict=True):
-            context.memory['x'].host[:] = value
-            context.memory['x'].upload(engine.stream)
-            graph.launch(engine.stream)
-            context.memory['y'].download(engine.stream)
-            engine.stream.synchronize()
-            assert (context.memory['y'].host == 2 * value).all()
-    for graph in graphs:
-        graph.close()
 
 
 @pytest.mark.parametrize('version', VERSIONS)
@@ -192,19 +173,6 @@ def test_a_second_thread_in_one_context_is_refused_and_the_first_goes_on(dynamic
         go_on.set()
         assert (first.result()['y'] == 6).all()
     assert (engine.run(batch(1))['y'] == 2).all()
-
-
-def test_threads_with_a_context_each_keep_apart(dynamic):
-    engine = dynamic()
-    contexts = [engine.context(shapes(size)) for size in (1, 4, 8)]
-
-    def work(number: int) -> bool:
-        context = contexts[number]
-        inputs = batch(context.shapes['x'][0], number)
-        return all((context.run(inputs)['y'] == 2 * number).all() for _ in range(20))
-
-    with ThreadPoolExecutor(3) as workers:
-        assert list(workers.map(work, range(3))) == [True] * 3
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from onnx import numpy_helper
 import pytest
 
 from tools.lidar_network import form
-from tools.lidar_network.onnx_file import write
-from tools.lidar_network.untrained import untrained
+from tools.lidar_network.untrained import write_untrained
 from trt_engine.card import load_card
 from trt_engine.lidar.model import encoder_card
 from trt_engine.manifest import Ingredients
@@ -26,27 +25,6 @@ from trt_engine.store import Store
 from trt_inference.plan.command import main
 
 NANO = ['--board', 'Orin Nano 8GB', '--json']
-POINTPILLARS = """
-card: 1
-name: road
-summary: Nothing learned
-model: {source: road.onnx, licence: Apache-2.0}
-input:
-  kind: points
-  tensor: voxels
-  range_m: [-8, -6.4, -3, 8, 6.4, 3]
-  voxel_m: [0.2, 0.2, 6]
-  max_points: 32
-  max_voxels: 2000
-  features: pillar10
-head:
-  type: pointpillars
-  outputs: {scores: cls_preds, boxes: box_preds, directions: dir_cls_preds}
-  anchor_sizes: [[4.5, 1.8, 1.7], [9.2, 2.4, 3.4], [0.6, 0.6, 1.6], [1.75, 0.62, 1.72]]
-  anchor_bottoms: [-1.8, -1.8, -1.8, -1.8]
-classes: [car, truck, pedestrian, cyclist]
-thresholds: {score: 0.6, nms_iou: 0.1}
-"""
 CENTERPOINT = """
 card: 1
 name: center
@@ -88,10 +66,7 @@ def run(capsys, tmp_path, monkeypatch):
 @pytest.fixture
 def road(tmp_path) -> str:
     spec = replace(form.POINTS, range_m=(-8.0, -6.4, -3.0, 8.0, 6.4, 3.0), max_voxels=2000)
-    heads = {'cls_preds': 8 * len(form.CLASSES), 'box_preds': 8 * 7, 'dir_cls_preds': 8 * 2}
-    write(untrained(np.random.default_rng(1), heads), spec, tmp_path / 'road.onnx')
-    (tmp_path / 'road.yaml').write_text(POINTPILLARS)
-    return str(tmp_path / 'road.yaml')
+    return str(write_untrained(tmp_path, name='road', points=spec))
 
 
 @pytest.fixture

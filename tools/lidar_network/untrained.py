@@ -16,6 +16,8 @@ from tools.lidar_network.onnx_file import Layer
 from tools.lidar_network.onnx_file import Weights
 from tools.lidar_network.onnx_file import write
 from trt_engine.card import ModelSource
+from trt_engine.card import Thresholds
+from trt_engine.lidar_card import PointsInput
 
 
 def untrained(
@@ -61,16 +63,36 @@ def untrained(
     return Weights(layer(features, pillar, axis=1), tuple(blocks), tuple(ups), ends)
 
 
-def write_untrained(folder: Path, seed: int = 1) -> Path:
-    """Write a small network of the demo's form that sees things at random; return its card."""
+def write_untrained(
+    folder: Path,
+    seed: int = 1,
+    *,
+    name: str = 'demo_lidar',
+    points: PointsInput = form.POINTS,
+    bias: float = -6.0,
+    thresholds: Thresholds | None = None,
+) -> Path:
+    """Write a small network of the demo's form that sees things at random; return its card.
+
+    Args:
+        folder: Where the two files come to be.
+        seed: Of its weights.
+        name: Of the card, and of both files.
+        points: What it takes.
+        bias: Added to all scores before the sigmoid; as it is, nearly nothing is a thing.
+        thresholds: Of the card; None: those of the demo.
+    """
     anchors = len(form.CLASSES) * len(form.ANCHOR_YAWS)
     heads = {'cls_preds': len(form.CLASSES), 'box_preds': 7, 'dir_cls_preds': 2}
     learned = untrained(
         np.random.default_rng(seed), {name: anchors * count for name, count in heads.items()}
     )
-    bias = learned.heads['cls_preds'][1]
-    bias -= 6  # nearly nothing is a thing
-    onnx, path = folder / 'demo_lidar.onnx', folder / 'demo_lidar.yaml'
-    write(learned, form.POINTS, onnx)
-    write_card(replace(form.card(), model=ModelSource(onnx.name, 'Apache-2.0')), path, onnx=onnx)
+    scores = learned.heads['cls_preds'][1]
+    scores += bias
+    onnx, path = folder / f'{name}.onnx', folder / f'{name}.yaml'
+    write(learned, points, onnx)
+    card = form.card(points)
+    source = ModelSource(onnx.name, 'Apache-2.0')
+    thresholds = thresholds or card.thresholds
+    write_card(replace(card, name=name, model=source, thresholds=thresholds), path, onnx=onnx)
     return path
