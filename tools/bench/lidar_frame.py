@@ -32,8 +32,6 @@ from trt_inference.lidar.pipeline import LidarDetector
 from trt_inference.lidar.pipeline import PlacedCloud
 from trt_inference.lidar.point_view import PointView
 
-WARM_UP = 20
-
 
 def placed(count: int) -> PlacedCloud:
     """Return a cloud as it lies in a message: x, y, z, intensity, float32."""
@@ -45,13 +43,13 @@ def placed(count: int) -> PlacedCloud:
 
 
 def median_ms(work: Callable[[], object], rounds: int) -> float:
-    """Return the median on the clock, the warm-up left out."""
+    """Return the median on the clock, the first tenth left out."""
     times = []
-    for _ in range(WARM_UP + rounds):
+    for _ in range(rounds):
         begun = time.perf_counter()
         work()
         times.append((time.perf_counter() - begun) * 1e3)
-    return statistics.median(times[WARM_UP:])
+    return statistics.median(times[rounds // 10 :])
 
 
 def by_events(detector: GpuLidarDetector, lidar: PlacedCloud, rounds: int) -> dict[str, float]:
@@ -61,13 +59,13 @@ def by_events(detector: GpuLidarDetector, lidar: PlacedCloud, rounds: int) -> di
     medians = {}
     for name, put in detector.parts(lidar).items():
         times = []
-        for _ in range(WARM_UP + rounds):
+        for _ in range(rounds):
             before.record(stream)
             put()
             after.record(stream)
             after.synchronize()
             times.append(after.since(before))
-        medians[name] = statistics.median(times[WARM_UP:])
+        medians[name] = statistics.median(times[rounds // 10 :])
     before.close()
     after.close()
     return medians
@@ -98,7 +96,7 @@ def main() -> None:
         found, wanted = detector(lidar), on_cpu(lidar)
         parts = by_events(detector, lidar, args.rounds)
         whole = median_ms(lambda: detector(lidar), args.rounds)
-        whole_cpu = median_ms(lambda: on_cpu(lidar), max(10, args.rounds // 10))
+        whole_cpu = median_ms(lambda: on_cpu(lidar), max(2, args.rounds // 10))
         stages = on_cpu.stages_ms
     print(f'{card.name}: {backend.identity}; {detector.no_graph or "graph"}')
     print(f'{len(found)} boxes on the GPU, {len(wanted)} on the CPU\n')

@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument('--kernels', type=Path, help='folder of compiled kernels')
     parser.add_argument('--spin', action='store_true', help='wait for the GPU busily')
     parser.add_argument('--rounds', type=int, default=500, help='of frame')
+    parser.add_argument('--warm-up', type=int, default=50, help='rounds of frame before these')
     parser.add_argument('--cameras', type=int, default=4, help='of run')
     parser.add_argument('--hz', type=float, default=30.0, help='of run, of each camera')
     parser.add_argument('--seconds', type=float, default=300.0, help='of run')

@@ -14,7 +14,6 @@ from setting import head
 from setting import row
 from setting import Setting
 from setting import SIZE
-from setting import WARM_UP
 import ways
 
 from trt_engine.cuda.memory import Event
@@ -48,13 +47,13 @@ def parts(setting: Setting) -> dict[str, float]:
     medians = {}
     for name, put in setting.detector.parts(setting.frame, 'bgr8').items():
         times = []
-        for _ in range(WARM_UP + setting.rounds):
+        for _ in range(setting.warm_up + setting.rounds):
             before.record(stream)
             put()
             after.record(stream)
             after.synchronize()
             times.append(after.since(before))
-        medians[name] = float(np.median(times[WARM_UP:]))
+        medians[name] = float(np.median(times[setting.warm_up :]))
     before.close()
     after.close()
     return medians
@@ -69,7 +68,7 @@ def from_pinned(setting: Setting) -> float:
         staging.append(setting.detector.stages_ms['preprocess'])
 
     whole = setting.times(run)
-    return float(np.median(np.array(whole) - np.array(staging[WARM_UP:])))
+    return float(np.median(np.array(whole) - np.array(staging[setting.warm_up :])))
 
 
 def in_turn(setting: Setting) -> float:

@@ -76,8 +76,10 @@ def report(setting: Setting, args: argparse.Namespace) -> None:
     marks = [args.seconds * part for part in (0.02, 0.2, 0.6, 1.0)]
     begun = time.perf_counter()
     for mark in marks:
-        while time.perf_counter() - begun < mark and not failures:
+        while (time.perf_counter() - begun < mark or not times) and not failures:
             time.sleep(0.05)
+        if failures:
+            break
         seen = np.array(times)
         p50, p99 = (float(each) for each in np.percentile(seen, [50, 99]))
         free, total = device_memory()

@@ -21,7 +21,6 @@ from trt_engine.cuda.memory import Pool
 from trt_inference.camera.gpu_pipeline import GpuDetector
 
 SIZE = (1920, 1080)
-WARM_UP = 50
 
 
 class Setting:
@@ -40,6 +39,7 @@ class Setting:
         closing.callback(self.detector.close)
         self.frame: Array = cv2.resize(cv2.imread(str(args.picture)), SIZE)
         self.rounds: int = args.rounds
+        self.warm_up: int = args.warm_up
         self._spin: bool = args.spin
 
     def median(self, work: Callable[[], object]) -> float:
@@ -49,11 +49,11 @@ class Setting:
     def times(self, work: Callable[[], object]) -> list[float]:
         """Return the ms of each round after the warm-up."""
         times = []
-        for _ in range(WARM_UP + self.rounds):
+        for _ in range(self.warm_up + self.rounds):
             begun = time.perf_counter()
             work()
             times.append((time.perf_counter() - begun) * 1e3)
-        return times[WARM_UP:]
+        return times[self.warm_up :]
 
     def waited(self, work: Callable[[], None]) -> Callable[[], None]:
         """Return work that is also waited for, as the detector waits."""
