@@ -277,10 +277,6 @@ class IBuilderConfig(_Strict):
         self.told.setdefault('profiles', []).append(profile.shapes)
         return 0
 
-    @property
-    def num_optimization_profiles(self) -> int:
-        return len(self.told.get('profiles', []))
-
     def set_calibration_profile(self, profile: IOptimizationProfile) -> bool:
         return True
 

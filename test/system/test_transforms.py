@@ -124,7 +124,10 @@ def test_clouds_are_placed_by_their_own_stamp(make, tf2):
 
     tf2.known['base', 'lidar'] = transform(1.0)
     tf2.known['odom', 'base'] = transform(100.0)
-    node = make('target_frame:=base', 'fixed_frame:=odom', 'sweeps:=2', 'tf_timeout_ms:=20.0')
+    node = make(
+        'card:=no/such.yaml', 'target_frame:=base', 'fixed_frame:=odom', 'sweeps:=2',
+        'tf_timeout_ms:=20.0',
+    )  # fmt: skip
     node.trigger_configure()  # fails for want of the card, after TF
     message = serialize_points(7_000_000_005, 'lidar', np.ones((1, 3), np.float32), 'xyz')
 

@@ -21,10 +21,12 @@ from trt_engine.card import Resize
 from trt_engine.card import Thresholds
 from trt_engine.errors import CardError
 from trt_engine.errors import DecodeError
+from trt_engine.lidar_card import PointsInput
 from trt_engine.preprocess import Geometry
 from trt_inference.camera.decoders import HEADS
 from trt_inference.camera.decoders import open_decoder
 from trt_inference.camera.decoders.head import MAX_CANDIDATES
+from trt_inference.lidar.decoders3d import open_decoder3d
 
 WIDTH, HEIGHT = 96, 64
 CLASSES = ('cone', 'ball', 'box')
@@ -367,7 +369,11 @@ def test_a_cell_counts_once_or_once_for_each_class():
 
 @pytest.mark.parametrize('name', sorted(find_cards()))
 def test_every_card_of_ours_opens(name):
-    open_decoder(load_card(name))
+    card = load_card(name)
+    if isinstance(card.input, PointsInput):
+        open_decoder3d(card, card.points)
+    else:
+        open_decoder(card)
 
 
 YOLO = {'predictions': 'o'}

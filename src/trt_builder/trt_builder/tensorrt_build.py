@@ -515,7 +515,8 @@ class _Build:
         config.DLA_core = core
 
     def _add_profiles(self, network: trt.INetworkDefinition, config: trt.IBuilderConfig) -> None:
-        for shapes in self.resolved.profiles or self._profile_of_fixed(network):
+        profiles = self.resolved.profiles or self._profile_of_fixed(network)
+        for shapes in profiles:
             profile = self.builder.create_optimization_profile()
             for name, each in shapes.items():
                 dims = self.library.Dims
@@ -523,12 +524,14 @@ class _Build:
             if config.add_optimization_profile(profile) < 0:
                 raise self._failure(f'the profile {dict(shapes)} is refused')
         asks = self.resolved.flavour == 'tensorrt' and self.resolved.version < SHARES_PROFILES
-        if asks and config.num_optimization_profiles:
+        if asks and profiles:
             # else one profile serves one context: no second thread, and no second CUDA graph
             sharing = self._enum('PreviewFeature', 'PROFILE_SHARING_0806')
             config.set_preview_feature(sharing, True)
 
-    def _profile_of_fixed(self, network: trt.INetworkDefinition) -> list[dict[str, ShapeRange]]:
+    def _profile_of_fixed(
+        self, network: trt.INetworkDefinition
+    ) -> tuple[dict[str, ShapeRange], ...]:
         """Return a profile where TensorRT wants one of a network whose inputs are all fixed.
 
         8.6.0 builds such a network without one even if the size of an output depends on values,
@@ -537,10 +540,10 @@ class _Build:
         outputs = [network.get_output(i) for i in range(network.num_outputs)]
         varying = any(-1 in _shape(each.shape) for each in outputs)
         if self.resolved.flavour != 'tensorrt' or self.resolved.version >= (10,) or not varying:
-            return []
+            return ()
         inputs = [network.get_input(i) for i in range(network.num_inputs)]
         shapes = {each.name: _shape(each.shape) for each in inputs}
-        return [{name: ShapeRange(shape, shape, shape) for name, shape in shapes.items()}]
+        return ({name: ShapeRange(shape, shape, shape) for name, shape in shapes.items()},)
 
     def _set_timing_cache(
         self, config: trt.IBuilderConfig, data: bytes | None
