@@ -217,6 +217,8 @@ def listening() -> Iterator[Listener]:
     yield Listener(node)
     stopping.set()
     thread.join()
+    # it may hold what it was about to handle: an action server would live on, and never answer
+    executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown(context=context)
 
