@@ -15,6 +15,7 @@ from onnx import TensorProto
 import pytest
 
 from tools.lidar_network import form
+from tools.lidar_network.generic import CENTER_CARD
 from tools.lidar_network.generic import CENTER_ROLES
 from tools.lidar_network.generic import point_weights
 from tools.lidar_network.generic import voxel_weights
@@ -104,30 +105,6 @@ def test_a_wrong_engine_is_found_out(card, fake_gpu, tmp_path):
         EngineBuilder(Store(tmp_path / 'store'), lock=tmp_path / 'lock').build(card)
 
 
-CENTERPOINT = """
-card: 1
-name: center
-summary: Nothing learned
-model: {source: head.onnx, licence: Apache-2.0}
-encoder: {source: encoder.onnx, licence: Apache-2.0}
-input:
-  kind: points
-  tensor: pillars
-  range_m: [-8, -8, -2, 8, 8, 2]
-  voxel_m: [1, 1, 4]
-  max_points: 8
-  max_voxels: 200
-  features: pillar9
-  channels: []
-head:
-  type: centerpoint
-  outputs: {heatmap: heatmap, offset: offset, height: height, size: size, rotation: rotation}
-  stride: 1
-classes: [car, truck]
-thresholds: {score: 0.6, nms_iou: 0.1}
-"""
-
-
 def write_encoder(path):
     """Write an encoder that our own kernel is not: it bends with tanh."""
     weight = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
@@ -172,7 +149,7 @@ def test_what_stands_behind_an_encoder_of_its_own_is_checked_with_what_that_give
     fake_gpu('10.3.0')
     write_encoder(tmp_path / 'encoder.onnx')
     write_head(tmp_path / 'head.onnx')
-    (tmp_path / 'center.yaml').write_text(CENTERPOINT)
+    (tmp_path / 'center.yaml').write_text(CENTER_CARD)
     card = load_card(tmp_path / 'center.yaml')
     built = EngineBuilder(Store(tmp_path / 'store'), lock=tmp_path / 'lock').build(card)
     assert (built.checks['passed'], built.checks['samples']) == (True, 4)
@@ -188,7 +165,7 @@ def test_an_encoder_is_built_by_itself_checked_and_found(fake_gpu, tmp_path):
     fake_gpu('10.3.0')
     model = tmp_path / 'encoder.onnx'
     write_encoder(model)
-    (tmp_path / 'center.yaml').write_text(CENTERPOINT)
+    (tmp_path / 'center.yaml').write_text(CENTER_CARD)
     store = Store(tmp_path / 'store')
     encoder = load_card(tmp_path / 'center.yaml', onnx=model)
     built = EngineBuilder(store, lock=tmp_path / 'lock').build(encoder)

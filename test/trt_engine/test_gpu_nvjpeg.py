@@ -122,7 +122,7 @@ def test_from_a_jpeg_to_the_network_input_without_the_pixels_crossing(
     plan = FramePlan(kernels, memory, stream, spec, tensor, like, 'bgr8', resident=True)
     assert plan.staged_bytes == 0
     stream.synchronize()
-    graph = Graph(stream, lambda: plan.enqueue(stream))
+    graph = Graph(stream, lambda: plan.convert(stream))
     fake_cuda.calls.clear()
     for seed in range(3):
         data = jpeg(picture(seed=seed))

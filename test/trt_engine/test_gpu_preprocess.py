@@ -49,7 +49,8 @@ def fill(gpu, device):
         try:
             plan = FramePlan(kernels, memory, stream, spec, tensor, pixels, encoding)
             plan.stage(pixels)
-            plan.enqueue(stream)
+            plan.upload(stream)
+            plan.convert(stream)
             stream.synchronize()
             return device.read(tensor, shape, np.dtype(spec.dtype)), plan.geometry
         finally:
@@ -149,7 +150,8 @@ def test_the_size_of_the_image_is_told_to_networks_that_ask(gpu, device, dtype):
         size=size, size_bytes=np.dtype(dtype).itemsize,
     )  # fmt: skip
     plan.stage(pixels)
-    plan.enqueue(stream)
+    plan.upload(stream)
+    plan.convert(stream)
     stream.synchronize()
     assert device.read(size, (2,), dtype).tolist() == [70, 40]
     if dtype == np.int32:

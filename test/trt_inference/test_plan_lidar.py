@@ -14,6 +14,8 @@ from onnx import numpy_helper
 import pytest
 
 from tools.lidar_network import form
+from tools.lidar_network.generic import CENTER_CARD
+from tools.lidar_network.generic import CENTER_ROLES
 from tools.lidar_network.untrained import write_untrained
 from trt_engine.card import load_card
 from trt_engine.lidar.model import encoder_card
@@ -25,29 +27,6 @@ from trt_engine.store import Store
 from trt_inference.plan.command import main
 
 NANO = ['--board', 'Orin Nano 8GB', '--json']
-CENTERPOINT = """
-card: 1
-name: center
-summary: Nothing learned
-model: {source: head.onnx, licence: Apache-2.0}
-encoder: {source: encoder.onnx, licence: Apache-2.0}
-input:
-  kind: points
-  tensor: pillars
-  range_m: [-8, -8, -2, 8, 8, 2]
-  voxel_m: [1, 1, 4]
-  max_points: 8
-  max_voxels: 200
-  features: pillar9
-  channels: []
-head:
-  type: centerpoint
-  outputs: {heatmap: heatmap, offset: offset, height: height, size: size, rotation: rotation}
-  stride: 1
-classes: [car, truck]
-thresholds: {score: 0.6, nms_iou: 0.1}
-"""
-ROLES = {'heatmap': 2, 'offset': 2, 'height': 1, 'size': 3, 'rotation': 2}
 CHANNELS = 4
 
 
@@ -80,11 +59,11 @@ def center(tmp_path) -> str:
     weight = np.zeros((8, CHANNELS), np.float32)
     shapes = {'pillars': (None, 8, 8)}, {'features': (None, 1, CHANNELS)}
     save(tmp_path / 'encoder.onnx', bent, *shapes, {'weight': weight})
-    layers = [helper.make_node('Conv', ['grid', f'{role}_k'], [role]) for role in ROLES]
-    kernels = {f'{r}_k': np.zeros((n, CHANNELS, 1, 1), np.float32) for r, n in ROLES.items()}
-    shapes = {'grid': (1, CHANNELS, 16, 16)}, {r: (1, n, 16, 16) for r, n in ROLES.items()}
+    layers = [helper.make_node('Conv', ['grid', f'{role}_k'], [role]) for role in CENTER_ROLES]
+    kernels = {f'{r}_k': np.zeros((n, CHANNELS, 1, 1), np.float32) for r, n in CENTER_ROLES.items()}
+    shapes = {'grid': (1, CHANNELS, 16, 16)}, {r: (1, n, 16, 16) for r, n in CENTER_ROLES.items()}
     save(tmp_path / 'head.onnx', layers, *shapes, kernels)
-    (tmp_path / 'center.yaml').write_text(CENTERPOINT)
+    (tmp_path / 'center.yaml').write_text(CENTER_CARD)
     return str(tmp_path / 'center.yaml')
 
 
@@ -129,7 +108,7 @@ def test_an_encoder_of_its_own_is_a_second_network_of_one_node(run, center):
     assert owners(told, 'weights') == ['center', 'center encoder', 'center 2', 'center 2 encoder']
     assert owners(told, 'process') == owners(told, 'clouds') == ['center', 'center 2']
     sizes = {part['owner']: part['nbytes'] for part in of(told, 'inputs and outputs')}
-    assert sizes['center'] == (CHANNELS + sum(ROLES.values())) * 16 * 16 * 4
+    assert sizes['center'] == (CHANNELS + sum(CENTER_ROLES.values())) * 16 * 16 * 4
     # in two contexts: the pillars, and what becomes of each
     assert sizes['center encoder'] == 2 * 200 * (8 * 8 + CHANNELS) * 4
 

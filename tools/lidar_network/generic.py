@@ -24,6 +24,29 @@ _HIDDEN = 8
 _FLOAT = onnx.TensorProto.FLOAT
 _OPSET = 13
 CENTER_ROLES = {'heatmap': 2, 'offset': 2, 'height': 1, 'size': 3, 'rotation': 2}
+# of a CenterPoint in two files, head.onnx with CENTER_ROLES as outputs, and encoder.onnx
+CENTER_CARD = """
+card: 1
+name: center
+summary: Nothing learned
+model: {source: head.onnx, licence: Apache-2.0}
+encoder: {source: encoder.onnx, licence: Apache-2.0}
+input:
+  kind: points
+  tensor: pillars
+  range_m: [-8, -8, -2, 8, 8, 2]
+  voxel_m: [1, 1, 4]
+  max_points: 8
+  max_voxels: 200
+  features: pillar9
+  channels: []
+head:
+  type: centerpoint
+  outputs: {heatmap: heatmap, offset: offset, height: height, size: size, rotation: rotation}
+  stride: 1
+classes: [car, truck]
+thresholds: {score: 0.6, nms_iou: 0.1}
+"""
 
 
 def point_weights(seed: int = 1) -> dict[str, Array]:

@@ -209,22 +209,21 @@ class FramePlan:
         else:
             np.take(pixels, self._rows, axis=0, out=self._pixels, mode='clip')
 
-    def enqueue(self, stream: Stream) -> None:
-        """Put copy and kernel into a stream.
+    def upload(self, stream: Stream) -> None:
+        """Put the copy of what was staged into a stream.
 
         Raises:
-            InferenceError: CUDA refused them.
+            InferenceError: CUDA refused it.
         """
-        self.upload(stream)
-        self.convert(stream)
-
-    def upload(self, stream: Stream) -> None:
-        """Put the copy into a stream; see `enqueue`."""
         if self._frame is not None:
             self._frame.upload(stream)
 
     def convert(self, stream: Stream) -> None:
-        """Put the kernel into a stream; see `enqueue`."""
+        """Put the kernel into a stream, after the copy.
+
+        Raises:
+            InferenceError: CUDA refused it.
+        """
         self._kernel.launch(stream, self._grid, _BLOCK, self._given)
 
 

@@ -85,7 +85,7 @@ class DetectorConfig(ABC):
     )  # fmt: skip
     spin_wait: bool = setting(
         False,
-        'Wait for the GPU busily: no time to wake up (0.1 to 0.2 ms on an H200), and a core that '
+        'Wait for the GPU busily: no time to wake up (0.1 to 0.3 ms on an H200), and a core that '
         'does nothing else.',
     )
     cpu_affinity: str = setting(
