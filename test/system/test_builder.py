@@ -13,7 +13,6 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -23,16 +22,23 @@ from trt_engine.store import Store
 pytestmark = pytest.mark.slow
 
 NODE = 'import sys; from trt_builder.entry import builder; sys.exit(builder())'
+DEFECTIVE = f"""
+from trt_builder.builder import EngineBuilder
+def build(*args, **kwargs):
+    raise ZeroDivisionError('planted')
+EngineBuilder.build = build
+{NODE}
+"""
 
 
 class Running:
     """A builder node in a process of its own."""
 
-    def __init__(self, words: list[str], log: Path) -> None:
+    def __init__(self, code: str, words: list[str], log: Path) -> None:
         self.log = log
         with log.open('w') as output:
             self.process = subprocess.Popen(
-                [sys.executable, '-c', NODE, '--ros-args', *words],
+                [sys.executable, '-c', code, '--ros-args', *words],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -61,11 +67,11 @@ def start(fake_gpu, store, tmp_path, monkeypatch) -> Iterator[Callable[..., Runn
     running: list[Running] = []
     monkeypatch.setenv('TMPDIR', str(tmp_path))  # for the lock that keeps builds apart
 
-    def run(does: str = 'build', **parameters: object) -> Running:
+    def run(does: str = 'build', code: str = NODE, **parameters: object) -> Running:
         fake_gpu('10.3.0', does)
         given = {'store': store.root, **parameters}
         words = [word for name, value in given.items() for word in ('-p', f'{name}:={value}')]
-        running.append(Running(words, tmp_path / f'node{len(running)}.log'))
+        running.append(Running(code, words, tmp_path / f'node{len(running)}.log'))
         return running[-1]
 
     yield run
@@ -438,42 +444,32 @@ def test_a_parameter_that_cannot_be_is_refused_without_a_traceback(start):
     assert 'Traceback' not in node.output
 
 
-def test_a_defect_ends_the_goal_and_not_the_node(store, ask, capfd):
+def test_a_defect_ends_the_goal_and_not_the_node(start, ask):
+    node = start(code=DEFECTIVE)
+
+    for _ in range(2):
+        status, result = ask(card='demo').outcome()
+        assert (status, result.status) == (6, 'refused')
+        assert "please report it: ZeroDivisionError('planted')" in result.reason
+    assert '[FATAL]' in node.output
+    assert 'Traceback' in node.output
+
+
+def test_a_builder_that_was_destroyed_is_not_found_any_more(listener, wait_until):
     import rclpy
-    from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
     from trt_builder.node import BuilderNode
 
-    class Defective:
-        def __init__(self, config):
-            self.store = store
-
-        def build(self, card, **kwargs):
-            raise ZeroDivisionError('planted')
+    def is_found() -> bool:
+        names = [name for name, _ in listener.node.get_service_names_and_types()]
+        return '/build_engine/_action/send_goal' in names
 
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node = BuilderNode(Defective)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    over = threading.Event()
-
-    def spin() -> None:
-        while not over.is_set():
-            executor.spin_once(timeout_sec=0.05)
-
-    thread = threading.Thread(target=spin)
-    thread.start()
     try:
-        for _ in range(2):
-            status, result = ask(card='demo').outcome()
-            assert (status, result.status) == (6, 'refused')
-            assert "please report it: ZeroDivisionError('planted')" in result.reason
-    finally:
-        over.set()
-        thread.join()
+        node = BuilderNode()
+        wait_until(is_found, 'the builder', 20)
         node.destroy_node()
+        wait_until(lambda: not is_found(), 'the end of it', 10)
+    finally:
         rclpy.try_shutdown()
-    said = capfd.readouterr().err
-    assert '[FATAL]' in said
-    assert 'Traceback' in said

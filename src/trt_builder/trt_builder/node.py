@@ -154,6 +154,11 @@ class BuilderNode(Node):  # type: ignore[misc]
         for job in self._jobs.in_hand:
             job.cancel.set()
 
+    def destroy_node(self) -> None:
+        """Take back all that the node offers: rclpy would leave the action to be found."""
+        self._action.destroy()
+        super().destroy_node()
+
     # --- building ------------------------------------------------------------------------------
 
     def _on_goal_request(self, goal: BuildEngine.Goal) -> GoalResponse:
