@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Iterator
-from contextlib import contextmanager
 import os
 from pathlib import Path
 import signal
@@ -137,8 +136,9 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 class Listener:
     """Collects messages by topic, in a thread of its own."""
 
-    def __init__(self, node) -> None:
+    def __init__(self, node, executor) -> None:
         self.node = node
+        self._executor = executor
         self.received = defaultdict(list)
         self._clients = {}
 
@@ -149,6 +149,11 @@ class Listener:
             kind, topic, self.received[topic].append, QoSProfile(depth=depth, **kwargs)
         )
         return self.received[topic]
+
+    def run(self, action: Callable[[], None]) -> None:
+        """Do something in the thread that spins: what it waits for must not go meanwhile."""
+        task = self._executor.create_task(action)
+        wait(task.done, action.__qualname__, 10)
 
     def call(self, kind: type, service: str, request: object, timeout_s: float = 20.0):
         """Call a service that may be called twice; return its answer.
@@ -194,8 +199,8 @@ class Listener:
         return str(self.call(GetState, f'{node}/get_state', GetState.Request()).current_state.label)
 
 
-@contextmanager
-def listening() -> Iterator[Listener]:
+@pytest.fixture
+def listener() -> Iterator[Listener]:
     import threading
 
     import rclpy
@@ -214,16 +219,10 @@ def listening() -> Iterator[Listener]:
 
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
-    yield Listener(node)
+    yield Listener(node, executor)
     stopping.set()
     thread.join()
     # it may hold what it was about to handle: an action server would live on, and never answer
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown(context=context)
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with listening() as each:
-        yield each

@@ -123,7 +123,7 @@ def ask(listener, wait_until) -> Iterator[Callable[..., Goal]]:
         return Goal(client, wait_until, **fields)
 
     yield send
-    client.destroy()
+    listener.run(client.destroy)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_of_many_goals_that_come_at_once_none_is_lost(start, ask, listener, wait
     wait_until(lambda: all(each.done() for each in results), 'the results', 20)
 
     assert {each.result().result.status for each in results} == {'reused'}
-    client.destroy()
+    listener.run(client.destroy)
 
 
 @pytest.mark.skipif(not has_rtx(), reason='TensorRT-RTX is not installed')

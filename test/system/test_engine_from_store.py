@@ -151,7 +151,7 @@ def builder(listener):
 
         def leave(self) -> None:
             if self.server is not None:
-                self.server.destroy()
+                listener.run(self.server.destroy)
                 self.server = None
 
     each = Builder()
