@@ -17,8 +17,7 @@ from trt_engine.backend import Array
 from trt_engine.errors import PointsError
 from trt_engine.lidar_card import PointsInput
 
-_INDEX_BITS = 24
-MAX_POINTS = 1 << _INDEX_BITS
+MAX_POINTS = 1 << 24  # the kernels on the GPU give an index that many bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ class Pillarizer:
         starts = np.cumsum(sizes) - sizes
         kept, inside = int(sizes.sum()), int(shown.sum())
         rows = np.repeat(firsts - starts, sizes) + np.arange(kept)
-        chosen = points.T[:, order[rows]]
+        chosen = np.take(points.T, order[rows], axis=1)
         counts = PillarCounts(
             points=len(points),
             outside=len(points) - len(order),
@@ -139,17 +138,13 @@ class Pillarizer:
         index = in_range(points, self.spec)
         column = self._cell(points[index, 0], 0, self._columns)
         row = self._cell(points[index, 1], 1, self._rows)
-        # Cell and index in one number: sorting these is faster than a stable argsort (measured),
-        # and no two are equal, so that every algorithm gives the same order.
-        keys = row
+        cells = row
         if self.spec.layers > 1:
-            keys += self._cell(points[index, 2], 2, self.spec.layers) * self._rows
-        keys *= self._columns
-        keys += column
-        keys <<= _INDEX_BITS
-        keys += index
-        keys.sort()
-        return keys & (MAX_POINTS - 1), keys >> _INDEX_BITS
+            cells += self._cell(points[index, 2], 2, self.spec.layers) * self._rows
+        cells *= self._columns
+        cells += column
+        order = _stable_order(cells, self._columns * self._rows * self.spec.layers)
+        return index[order], cells[order]
 
     def _cell(self, values: Array, axis: int, count: int) -> Array:
         values = values - self._low[axis]
@@ -183,6 +178,19 @@ class Pillarizer:
             features[:2] = offsets[3:5]
         rows: Array = features.T
         return rows
+
+
+def _stable_order(values: Array, end: int) -> Array:
+    """Return what sorts integers from 0 to below `end`; equal ones stay in their order.
+
+    NumPy sorts 16 bits by radix: two such passes take less than half the time of one stable
+    argsort, or of one sort of values and indices in one number (measured).
+    """
+    order: Array = np.argsort(values.astype(np.uint16), kind='stable')
+    for shift in range(16, end.bit_length(), 16):
+        higher = (values[order] >> shift).astype(np.uint16)
+        order = order[np.argsort(higher, kind='stable')]
+    return order
 
 
 def check_points(points: Array, spec: PointsInput) -> None:
