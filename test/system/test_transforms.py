@@ -153,6 +153,17 @@ def test_clouds_are_placed_by_their_own_stamp(make, tf2):
     assert tf2.listeners == []
 
 
+def test_a_stamp_below_zero_makes_a_cloud_unusable_and_ends_no_node(make, tf2):
+    from trt_inference.cdr import serialize_points
+
+    tf2.known['base', 'lidar'] = transform(1.0)
+    node = make('card:=no/such.yaml', 'target_frame:=base')
+    node.trigger_configure()
+    message = serialize_points(-2_000_000_000, 'lidar', np.ones((1, 3), np.float32), 'xyz')
+    with pytest.raises(PointsError, match=r'the stamp -2\.000 s is below zero, '):
+        node._open(Frame(0, message, 0.0))[1]()
+
+
 def test_a_cloud_in_the_target_frame_needs_no_transform(make, tf2):
     from trt_inference.cdr import serialize_points
 
