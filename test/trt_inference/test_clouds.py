@@ -169,6 +169,14 @@ def test_only_so_many_sweeps_and_none_that_is_too_old():
     assert [[round(t, 3) for t in row] for row in seen] == expected
 
 
+def test_a_sweep_that_is_just_as_old_as_allowed_counts_at_any_time_of_the_century():
+    for begin_ns in (0, 1_700_000_000_000_000_042, 1_795_283_600_005_622_182):
+        sweeps = Sweeps(3, None, CloudOptions(sweeps=9, sweep_age_s=0.5))
+        times_ns = range(begin_ns, begin_ns + SECOND, SECOND // 10)
+        lengths = [len(sweeps(cloud((1, 0, 0)), each, np.eye(4))) for each in times_ns]
+        assert lengths == [1, 2, 3, 4, 5, 6, 6, 6, 6, 6]
+
+
 def test_time_that_goes_back_begins_anew():
     sweeps = Sweeps(3, None, CloudOptions(sweeps=4, sweep_age_s=100))
     lengths = [

@@ -184,7 +184,7 @@ class Sweeps:
         check_transform(pose, 'the pose of the cloud')
         if self._earlier and stamp_ns <= self._earlier[0].stamp_ns:
             self.clear()
-        oldest_ns = stamp_ns - self._options.sweep_age_s * _NSEC
+        oldest_ns = stamp_ns - round(self._options.sweep_age_s * _NSEC)
         while self._earlier and self._earlier[-1].stamp_ns < oldest_ns:
             self._earlier.pop()
         merged = self._merged(points, stamp_ns, pose)
