@@ -187,6 +187,15 @@ def test_time_that_goes_back_begins_anew():
     assert len(sweeps(cloud((1, 0, 0)), 5 * SECOND, np.eye(4))) == 1
 
 
+def test_clouds_whose_frames_nobody_can_relate_are_not_accumulated():
+    sweeps = Sweeps(3, None, CloudOptions(sweeps=4))
+    frames = ('front', 'front', 'rear', 'front', 'front')
+    lengths = [
+        len(sweeps(cloud((1, 0, 0)), place, np.eye(4), frame)) for place, frame in enumerate(frames)
+    ]
+    assert lengths == [1, 2, 1, 1, 2]
+
+
 def test_poses_kilometres_from_their_origin_keep_their_centimetres():
     sweeps = Sweeps(3, None, CloudOptions(sweeps=2))
     sweeps(cloud((10, 0, 0)), SECOND, transform(4_000_000, 5_000_000, yaw=0.3))

@@ -134,6 +134,7 @@ def inside(points: Array, options: CloudOptions) -> Array | None:
 class _Sweep:
     stamp_ns: int
     pose: Array
+    still: str
     columns: Array
 
 
@@ -160,16 +161,18 @@ class Sweeps:
         """Forget the clouds before."""
         self._earlier.clear()
 
-    def __call__(self, points: Array, stamp_ns: int, pose: Array) -> Array:
+    def __call__(self, points: Array, stamp_ns: int, pose: Array, still: str = '') -> Array:
         """Return the points of this cloud, then of those before it, the newest of them first.
 
         The order matters: where a pillar is full, the oldest points are left out. A stamp that
-        is not after the last one begins anew, as a recording does that is played in a loop.
+        is not after the last one begins anew, as a recording does that is played in a loop; so does
+        another `still`, as nobody knows how the two lie to each other.
 
         Args:
             points: (N, channels) float32 of the newest cloud; its lag is set to 0.
             stamp_ns: When it was taken.
             pose: From the frame of the cloud to one that does not move, such as `odom`.
+            still: The name of that.
 
         Returns:
             (M, channels) float32, column by column in memory, valid until the next call.
@@ -182,13 +185,15 @@ class Sweeps:
         if self._options.sweeps == 1:
             return points
         check_transform(pose, 'the pose of the cloud')
-        if self._earlier and stamp_ns <= self._earlier[0].stamp_ns:
+        if self._earlier and (
+            stamp_ns <= self._earlier[0].stamp_ns or still != self._earlier[0].still
+        ):
             self.clear()
         oldest_ns = stamp_ns - round(self._options.sweep_age_s * _NSEC)
         while self._earlier and self._earlier[-1].stamp_ns < oldest_ns:
             self._earlier.pop()
         merged = self._merged(points, stamp_ns, pose)
-        self._earlier.appendleft(_Sweep(stamp_ns, pose, points.T.copy()))
+        self._earlier.appendleft(_Sweep(stamp_ns, pose, still, points.T.copy()))
         return merged
 
     def _merged(self, points: Array, stamp_ns: int, pose: Array) -> Array:

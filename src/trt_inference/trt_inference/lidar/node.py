@@ -130,7 +130,7 @@ class LidarNode(DetectorNode[LidarConfig]):
 
     def _placed(self, view: PointView) -> PlacedCloud:
         if self._transforms is None:
-            return PlacedCloud(view)
+            return PlacedCloud(view, still=view.frame_id)
         config = self._config
         stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
         frame = config.target_frame or view.frame_id
@@ -139,7 +139,7 @@ class LidarNode(DetectorNode[LidarConfig]):
             transform = self._transforms.matrix(frame, view.frame_id, stamp_ns)
         if config.fixed_frame:
             pose = self._transforms.matrix(config.fixed_frame, frame, stamp_ns)
-        return PlacedCloud(view, transform, pose)
+        return PlacedCloud(view, transform, pose, config.fixed_frame or frame)
 
     def _publish_seen(
         self, topics: _LidarTopics, header: Header, result: Result[PlacedCloud, Boxes3d]
