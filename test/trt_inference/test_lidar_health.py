@@ -20,6 +20,7 @@ MUCH = PillarCounts(
     points=100, outside=30, over_points=7, over_voxels=3, kept=60, voxels=20, voxels_dropped=2
 )
 NONE = replace(WELL, outside=100, kept=0, voxels=0)
+GONE = replace(WELL, points=0, outside=0, kept=0, voxels=0)
 BEFORE = CloudCounts(clouds=10, overflows=4, last=WELL)
 
 
@@ -47,8 +48,32 @@ BEFORE = CloudCounts(clouds=10, overflows=4, last=WELL)
             'the network saw none of 100 points: 100 are outside of its range; are frame and '
             'units those of the card?',
         ),
+        (
+            CloudCounts(11, 4, dropped=5, cropped=20, last=replace(NONE, points=1, outside=1)),
+            Level.WARN,
+            'the network saw none of 26 points: 5 are no measurement, 20 were cut away by '
+            'self_box_m, near_m or far_m, 1 are outside of its range; are frame and units those '
+            'of the card?',
+        ),
+        (
+            CloudCounts(11, 4, cropped=20, last=GONE),
+            Level.WARN,
+            'the network saw none of 20 points: 20 were cut away by self_box_m, near_m or far_m',
+        ),
+        (CloudCounts(11, 4, last=GONE), Level.WARN, 'the last cloud was empty'),
     ],
-    ids=['none', 'well', 'whole', 'much', 'was much', 'no news', 'nothing in range'],
+    ids=[
+        'none',
+        'well',
+        'whole',
+        'much',
+        'was much',
+        'no news',
+        'nothing in range',
+        'most cut away',
+        'all cut away',
+        'empty',
+    ],
 )
 def test_judgement(now, level, text):
     health = points_health(now, BEFORE)
@@ -57,4 +82,4 @@ def test_judgement(now, level, text):
 
 def test_every_number_is_there():
     values = points_health(CloudCounts(15, 6, 11, 12, MUCH), BEFORE).values
-    assert list(values.values()) == ['6', '100', '11', '12', '30', '7', '3', '60', '20', '2']
+    assert list(values.values()) == ['6', '123', '11', '12', '30', '7', '3', '60', '20', '2']

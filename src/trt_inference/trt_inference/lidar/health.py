@@ -39,9 +39,10 @@ def points_health(now: CloudCounts, before: CloudCounts) -> Health:
     last = now.last
     if last is None:
         return Health(Level.OK, 'no cloud yet')
+    points = last.points + now.dropped + now.cropped
     values = {
         'clouds that overflowed': str(now.overflows),
-        'points of the last cloud': str(last.points),
+        'points of the last cloud': str(points),
         'no measurement': str(now.dropped),
         'cropped': str(now.cropped),
         'outside of the range': str(last.outside),
@@ -58,11 +59,19 @@ def points_health(now: CloudCounts, before: CloudCounts) -> Health:
             Level.WARN, f'{overflows} of {clouds} clouds hold more than the network: {told}', values
         )
     if clouds and not last.kept:
-        return Health(
-            Level.WARN,
-            f'the network saw none of {last.points} points: {last.outside} are outside of its '
-            'range; are frame and units those of the card?',
-            values,
-        )
+        return Health(Level.WARN, _unseen(now, last, points), values)
     where = f' in {last.voxels} pillars' if last.voxels else ''
     return Health(Level.OK, f'{last.kept} points{where}', values)
+
+
+def _unseen(now: CloudCounts, last: PillarCounts, points: int) -> str:
+    """Return why the network saw no point of the last cloud."""
+    if not points:
+        return 'the last cloud was empty'
+    told = {
+        'are no measurement': now.dropped,
+        'were cut away by self_box_m, near_m or far_m': now.cropped,
+        'are outside of its range; are frame and units those of the card?': last.outside,
+    }
+    reasons = ', '.join(f'{count} {why}' for why, count in told.items() if count)
+    return f'the network saw none of {points} points: {reasons}'
