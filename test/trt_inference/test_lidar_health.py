@@ -80,6 +80,39 @@ def test_judgement(now, level, text):
     assert (health.level, health.message) == (level, text)
 
 
+@pytest.mark.parametrize(
+    ('now', 'text'),
+    [
+        (
+            CloudCounts(15, 6, last=MUCH),
+            'the last cloud was seen alone, and sweeps is 3; do header stamps rise, by less than '
+            'sweep_age_s, in one frame?',
+        ),
+        (CloudCounts(1, 0, last=WELL), '70 points in 20 pillars'),
+        (CloudCounts(12, 4, last=WELL, sweeps=2), '70 points in 20 pillars'),
+        (CloudCounts(10, 4, last=WELL), '70 points in 20 pillars'),
+    ],
+    ids=['alone', 'the first', 'a gap', 'no news'],
+)
+def test_sweeps_that_are_not_laid_over_each_other_are_a_warning(now, text):
+    before = CloudCounts() if now.clouds == 1 else BEFORE
+    health = points_health(now, before, sweeps=3)
+    assert health.message == text
+    assert health.values['sweeps at once'] == f'{now.sweeps} of 3'
+
+
 def test_every_number_is_there():
     values = points_health(CloudCounts(15, 6, 11, 12, MUCH), BEFORE).values
-    assert list(values.values()) == ['6', '123', '11', '12', '30', '7', '3', '60', '20', '2']
+    assert list(values.values()) == [
+        '6',
+        '1 of 1',
+        '123',
+        '11',
+        '12',
+        '30',
+        '7',
+        '3',
+        '60',
+        '20',
+        '2',
+    ]

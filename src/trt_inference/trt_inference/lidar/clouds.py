@@ -146,12 +146,16 @@ class Sweeps:
         lag_channel: Which of them says how long before the newest a point was seen, in seconds;
             None where none does.
         options: How many clouds, and how old they may be.
+
+    Attributes:
+        merged: Clouds in what was returned last.
     """
 
     def __init__(self, channels: int, lag_channel: int | None, options: CloudOptions) -> None:
         self._lag_channel = lag_channel
         self._options = options
         self._earlier: deque[_Sweep] = deque(maxlen=options.sweeps - 1)
+        self.merged = 1
         self._buffer: Array = np.empty((channels, 0), np.float32)
 
     def __len__(self) -> int:
@@ -192,6 +196,7 @@ class Sweeps:
         oldest_ns = stamp_ns - round(self._options.sweep_age_s * _NSEC)
         while self._earlier and self._earlier[-1].stamp_ns < oldest_ns:
             self._earlier.pop()
+        self.merged = 1 + len(self._earlier)
         merged = self._merged(points, stamp_ns, pose)
         self._earlier.appendleft(_Sweep(stamp_ns, pose, still, points.T.copy()))
         return merged

@@ -20,7 +20,8 @@ class CloudCounts:
         overflows: Of these, clouds of which the network did not see every point in its range.
         dropped: Points of the last cloud that were no measurement.
         cropped: Points of the last cloud that the node was told to cut away.
-        last: Where the others went; None before the first cloud.
+        last: Where the others went, with those of earlier sweeps; None before the first cloud.
+        sweeps: Clouds that the network saw at once the last time.
     """
 
     clouds: int = 0
@@ -28,13 +29,20 @@ class CloudCounts:
     dropped: int = 0
     cropped: int = 0
     last: PillarCounts | None = None
+    sweeps: int = 1
 
 
-def points_health(now: CloudCounts, before: CloudCounts) -> Health:
+def points_health(now: CloudCounts, before: CloudCounts, sweeps: int = 1) -> Health:
     """Judge what happened to the points of the clouds between two moments.
 
     A cloud that overflows is a warning: what stands in the pillars beyond the cap, which are the
-    last in the order of cells, goes unseen.
+    last in the order of cells, goes unseen. So is a cloud that is seen alone where it should not:
+    the network was trained with denser ones.
+
+    Args:
+        now: The counters.
+        before: What they were.
+        sweeps: How many clouds the network is to see at once.
     """
     last = now.last
     if last is None:
@@ -42,6 +50,7 @@ def points_health(now: CloudCounts, before: CloudCounts) -> Health:
     points = last.points + now.dropped + now.cropped
     values = {
         'clouds that overflowed': str(now.overflows),
+        'sweeps at once': f'{now.sweeps} of {sweeps}',
         'points of the last cloud': str(points),
         'no measurement': str(now.dropped),
         'cropped': str(now.cropped),
@@ -53,13 +62,21 @@ def points_health(now: CloudCounts, before: CloudCounts) -> Health:
         'pillars beyond max_voxels': str(last.voxels_dropped),
     }
     overflows, clouds = now.overflows - before.overflows, now.clouds - before.clouds
+    if clouds and not last.kept:
+        return Health(Level.WARN, _unseen(now, last, points), values)
+    # the first cloud of all has none before it
+    if clouds and now.clouds > 1 and now.sweeps < min(sweeps, 2):
+        return Health(
+            Level.WARN,
+            f'the last cloud was seen alone, and sweeps is {sweeps}; do header stamps rise, by '
+            'less than sweep_age_s, in one frame?',
+            values,
+        )
     if overflows:
         told = last.overflow() or 'not the last one'
         return Health(
             Level.WARN, f'{overflows} of {clouds} clouds hold more than the network: {told}', values
         )
-    if clouds and not last.kept:
-        return Health(Level.WARN, _unseen(now, last, points), values)
     where = f' in {last.voxels} pillars' if last.voxels else ''
     return Health(Level.OK, f'{last.kept} points{where}', values)
 

@@ -163,9 +163,10 @@ class LidarNode(DetectorNode[LidarConfig]):
             detector.dropped,
             detector.cropped,
             detector.counts,
+            detector.sweeps,
         )
         before, self._told = self._told, now
-        return fill(status, points_health(now, before))
+        return fill(status, points_health(now, before, self._config.sweeps))
 
 
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:

@@ -111,6 +111,11 @@ class CloudDetector(ABC):
         self.stages_ms: Mapping[str, float] = {'preprocess': 0.0, 'inference': 0.0, 'decode': 0.0}
         self.forget()
 
+    @property
+    def sweeps(self) -> int:
+        """Return how many clouds were laid over each other for the network the last time."""
+        return self._sweeps.merged
+
     def __call__(self, cloud: PlacedCloud) -> Boxes3d:
         """Return what is in one cloud.
 
