@@ -101,8 +101,29 @@ def test_sweeps_that_are_not_laid_over_each_other_are_a_warning(now, text):
     assert health.values['sweeps at once'] == f'{now.sweeps} of 3'
 
 
+@pytest.mark.parametrize(
+    ('intensity', 'most', 'text'),
+    [
+        (
+            101.4,
+            1.0,
+            'intensities reach 101, and the network was trained with up to 1: it sees what is not '
+            'there; set input.intensity_scale of the card',
+        ),
+        (1.0, 1.0, '70 points in 20 pillars'),
+        (101.4, None, '70 points in 20 pillars'),
+        (None, 1.0, '70 points in 20 pillars'),
+    ],
+)
+def test_intensities_beyond_those_of_the_training_are_a_warning(intensity, most, text):
+    now = CloudCounts(12, 4, last=WELL, intensity=intensity)
+    health = points_health(now, BEFORE, intensity_max=most)
+    assert health.message == text
+    assert points_health(now, now, intensity_max=most).level == Level.OK
+
+
 def test_every_number_is_there():
-    values = points_health(CloudCounts(15, 6, 11, 12, MUCH), BEFORE).values
+    values = points_health(CloudCounts(15, 6, 11, 12, MUCH, intensity=0.25), BEFORE).values
     assert list(values.values()) == [
         '6',
         '1 of 1',
@@ -115,4 +136,5 @@ def test_every_number_is_there():
         '60',
         '20',
         '2',
+        '0.25',
     ]

@@ -22,6 +22,8 @@ class CloudCounts:
         cropped: Points of the last cloud that the node was told to cut away.
         last: Where the others went, with those of earlier sweeps; None before the first cloud.
         sweeps: Clouds that the network saw at once the last time.
+        intensity: What one point of a hundred of the last cloud exceeds, as the network gets it;
+            None where there is none.
     """
 
     clouds: int = 0
@@ -30,19 +32,27 @@ class CloudCounts:
     cropped: int = 0
     last: PillarCounts | None = None
     sweeps: int = 1
+    intensity: float | None = None
 
 
-def points_health(now: CloudCounts, before: CloudCounts, sweeps: int = 1) -> Health:
+def points_health(
+    now: CloudCounts,
+    before: CloudCounts,
+    sweeps: int = 1,
+    intensity_max: float | None = None,
+) -> Health:
     """Judge what happened to the points of the clouds between two moments.
 
     A cloud that overflows is a warning: what stands in the pillars beyond the cap, which are the
     last in the order of cells, goes unseen. So is a cloud that is seen alone where it should not:
-    the network was trained with denser ones.
+    the network was trained with denser ones. Intensities beyond those of the training make it
+    see things everywhere.
 
     Args:
         now: The counters.
         before: What they were.
         sweeps: How many clouds the network is to see at once.
+        intensity_max: The greatest that the network was trained with; None where nobody knows.
     """
     last = now.last
     if last is None:
@@ -60,10 +70,18 @@ def points_health(now: CloudCounts, before: CloudCounts, sweeps: int = 1) -> Hea
         'seen by the network': str(last.kept),
         'pillars': str(last.voxels),
         'pillars beyond max_voxels': str(last.voxels_dropped),
+        'intensity, but for 1 % of points, up to': _short(now.intensity),
     }
     overflows, clouds = now.overflows - before.overflows, now.clouds - before.clouds
     if clouds and not last.kept:
         return Health(Level.WARN, _unseen(now, last, points), values)
+    if clouds and intensity_max is not None and (now.intensity or 0.0) > intensity_max:
+        return Health(
+            Level.WARN,
+            f'intensities reach {_short(now.intensity)}, and the network was trained with up to '
+            f'{intensity_max:g}: it sees what is not there; set input.intensity_scale of the card',
+            values,
+        )
     # the first cloud of all has none before it
     if clouds and now.clouds > 1 and now.sweeps < min(sweeps, 2):
         return Health(
@@ -92,3 +110,8 @@ def _unseen(now: CloudCounts, last: PillarCounts, points: int) -> str:
     }
     reasons = ', '.join(f'{count} {why}' for why, count in told.items() if count)
     return f'the network saw none of {points} points: {reasons}'
+
+
+def _short(intensity: float | None) -> str:
+    """Return an intensity for a person: some lidars count to 1, others to 65535."""
+    return 'unknown' if intensity is None else f'{intensity:.3g}'

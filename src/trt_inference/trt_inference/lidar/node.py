@@ -46,6 +46,7 @@ from trt_inference.lidar.health import points_health
 from trt_inference.lidar.loading import LoadedLidar
 from trt_inference.lidar.pipeline import CloudDetector
 from trt_inference.lidar.pipeline import PlacedCloud
+from trt_inference.lidar.point_view import high_intensity
 from trt_inference.lidar.point_view import PointView
 from trt_inference.lidar.point_view import view_points
 from trt_inference.transforms_node import Transforms
@@ -68,6 +69,7 @@ class LidarNode(DetectorNode[LidarConfig]):
         """Declare parameters; nothing is loaded or subscribed before `configure`."""
         self._transforms: Transforms | None = None
         self._told = CloudCounts()
+        self._last: PointView | None = None
         super().__init__(name, LidarConfig, 'lidar', **kwargs)
 
     def _configure(self) -> None:
@@ -116,6 +118,7 @@ class LidarNode(DetectorNode[LidarConfig]):
         # between two activations the vehicle may have been carried away
         self._detector.forget()
         self._told = CloudCounts()
+        self._last = None
         return PointCloud2, LatestFrames(len(self._streams)), self._open
 
     @property
@@ -145,6 +148,7 @@ class LidarNode(DetectorNode[LidarConfig]):
         self, topics: _LidarTopics, header: Header, result: Result[PlacedCloud, Boxes3d]
     ) -> None:
         config, classes = self._config, self._classes
+        self._last = result.taken.view
         placed = Header(stamp=header.stamp, frame_id=config.target_frame or header.frame_id)
         topics.detections.publish(conversions.detections_3d(placed, result.seen, classes))
         if topics.markers.get_subscription_count() > 0:
@@ -156,7 +160,8 @@ class LidarNode(DetectorNode[LidarConfig]):
         return (('points', self._diagnose_points),)
 
     def _diagnose_points(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
-        detector = self._detector
+        detector, last = self._detector, self._last
+        spec = detector.card.points
         now = CloudCounts(
             detector.clouds,
             detector.overflows,
@@ -164,9 +169,11 @@ class LidarNode(DetectorNode[LidarConfig]):
             detector.cropped,
             detector.counts,
             detector.sweeps,
+            None if last is None else high_intensity(last, spec),
         )
         before, self._told = self._told, now
-        return fill(status, points_health(now, before, self._config.sweeps))
+        health = points_health(now, before, self._config.sweeps, spec.intensity_max)
+        return fill(status, health)
 
 
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
