@@ -130,7 +130,7 @@ def test_without_options_every_point_counts():
     ('options', 'text'),
     [
         ({'self_box_m': (0, 0, 0, 1, -1, 1)}, 'wanted lowest x, y, z, then highest'),
-        ({'near_m': 5, 'far_m': 5}, 'cut from 5 m to 5 m; wanted a rising range'),
+        ({'near_m': 5, 'far_m': 5}, 'near_m is 5 and far_m is 5, .*; wanted far_m above near_m'),
         ({'sweeps': 0}, '0 sweeps of the last 1 s are wanted; allowed: at least 1'),
         ({'sweep_age_s': 0}, '1 sweeps of the last 0 s'),
     ],

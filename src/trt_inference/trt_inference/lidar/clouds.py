@@ -59,10 +59,11 @@ class CloudOptions:
         """
         box = self.self_box_m
         if box is not None and not all(a < b for a, b in zip(box[:3], box[3:], strict=True)):
-            raise ConfigError(f'the self box is {list(box)}; wanted lowest x, y, z, then highest')
+            raise ConfigError(f'self_box_m is {list(box)}; wanted lowest x, y, z, then highest')
         if self.far_m is not None and self.far_m <= self.near_m:
             raise ConfigError(
-                f'clouds are cut from {self.near_m:g} m to {self.far_m:g} m; wanted a rising range'
+                f'near_m is {self.near_m:g} and far_m is {self.far_m:g}, which leaves no point; '
+                'wanted far_m above near_m'
             )
         if self.sweeps < 1 or self.sweep_age_s <= 0:
             raise ConfigError(
