@@ -81,6 +81,7 @@ class LidarNode(DetectorNode[LidarConfig]):
 
     def _free(self) -> None:
         super()._free()
+        self._last = None
         self._close_transforms()
 
     def _close_transforms(self) -> None:
