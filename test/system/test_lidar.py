@@ -46,9 +46,10 @@ def lidar(listener, wait_until):
     return ask
 
 
-def cloud(count=5000, fields=FIELDS, stamp_ns=STAMP_NS):
+def cloud(count=5000, fields=FIELDS, stamp_ns=STAMP_NS, intensity=1):
     chance = np.random.default_rng(4)
-    points = chance.uniform((-20, -20, -2, 0), (20, 20, 1, 1), (count, 4)).astype(np.float32)
+    most = (20, 20, 1, intensity)
+    points = chance.uniform((-20, -20, -2, 0), most, (count, 4)).astype(np.float32)
     return serialize_points(stamp_ns, 'top_lidar', points[:, : len(fields)], fields)
 
 
@@ -117,6 +118,22 @@ def test_the_header_is_the_clouds_and_thresholds_change_while_it_runs(start, lis
     outcome = listener.set_parameter('/lidar_inference', 'sweeps', 3)
     assert not outcome.successful
     assert 'sweeps takes effect when the node is configured' in outcome.reason
+
+
+def test_intensities_that_the_network_was_not_trained_with_are_in_the_diagnostics(
+    start, listener, lidar, wait_until, card
+):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    reports = listener.listen(DiagnosticArray, '/diagnostics')
+    start('lidar_inference', card=card, backend='onnxruntime')
+
+    def told():
+        lidar(cloud(intensity=255))
+        status = values_of(reports, 'lidar_inference: points')
+        return status and 'the network was trained with up to 1: it sees what' in status.message
+
+    wait_until(told, 'a warning', 20)
 
 
 def test_bad_clouds_are_reported_and_the_life_cycle_goes_round(

@@ -153,6 +153,42 @@ def test_clouds_are_placed_by_their_own_stamp(make, tf2):
     assert tf2.listeners == []
 
 
+@pytest.mark.parametrize(
+    ('given', 'front', 'rear'),
+    [
+        ((), 'front', 'rear'),
+        (('target_frame:=base',), 'base', 'base'),
+        (('fixed_frame:=odom',), 'odom', 'odom'),
+    ],
+    ids=['as they come', 'target frame', 'fixed frame'],
+)
+def test_sweeps_of_two_lidars_are_one_cloud_only_where_tf_brings_them_together(
+    make, tf2, given, front, rear
+):
+    from trt_inference.cdr import serialize_points
+
+    for pair in (('base', 'front'), ('base', 'rear'), ('odom', 'front'), ('odom', 'rear')):
+        tf2.known[pair] = transform()
+    node = make('card:=no/such.yaml', 'sweeps:=2', *given)
+    node.trigger_configure()
+    stills = []
+    for frame in ('front', 'rear'):
+        message = serialize_points(0, frame, np.ones((1, 3), np.float32), 'xyz')
+        stills.append(node._open(Frame(0, message, 0.0))[1]().still)
+    assert stills == [front, rear]
+
+
+def test_a_stamp_below_zero_makes_a_cloud_unusable_and_ends_no_node(make, tf2):
+    from trt_inference.cdr import serialize_points
+
+    tf2.known['base', 'lidar'] = transform(1.0)
+    node = make('card:=no/such.yaml', 'target_frame:=base')
+    node.trigger_configure()
+    message = serialize_points(-2_000_000_000, 'lidar', np.ones((1, 3), np.float32), 'xyz')
+    with pytest.raises(PointsError, match=r'the stamp -2\.000 s is below zero, '):
+        node._open(Frame(0, message, 0.0))[1]()
+
+
 def test_a_cloud_in_the_target_frame_needs_no_transform(make, tf2):
     from trt_inference.cdr import serialize_points
 

@@ -130,7 +130,7 @@ def test_without_options_every_point_counts():
     ('options', 'text'),
     [
         ({'self_box_m': (0, 0, 0, 1, -1, 1)}, 'wanted lowest x, y, z, then highest'),
-        ({'near_m': 5, 'far_m': 5}, 'cut from 5 m to 5 m; wanted a rising range'),
+        ({'near_m': 5, 'far_m': 5}, 'near_m is 5 and far_m is 5, .*; wanted far_m above near_m'),
         ({'sweeps': 0}, '0 sweeps of the last 1 s are wanted; allowed: at least 1'),
         ({'sweep_age_s': 0}, '1 sweeps of the last 0 s'),
     ],
@@ -169,6 +169,14 @@ def test_only_so_many_sweeps_and_none_that_is_too_old():
     assert [[round(t, 3) for t in row] for row in seen] == expected
 
 
+def test_a_sweep_that_is_just_as_old_as_allowed_counts_at_any_time_of_the_century():
+    for begin_ns in (0, 1_700_000_000_000_000_042, 1_795_283_600_005_622_182):
+        sweeps = Sweeps(3, None, CloudOptions(sweeps=9, sweep_age_s=0.5))
+        times_ns = range(begin_ns, begin_ns + SECOND, SECOND // 10)
+        lengths = [len(sweeps(cloud((1, 0, 0)), each, np.eye(4))) for each in times_ns]
+        assert lengths == [1, 2, 3, 4, 5, 6, 6, 6, 6, 6]
+
+
 def test_time_that_goes_back_begins_anew():
     sweeps = Sweeps(3, None, CloudOptions(sweeps=4, sweep_age_s=100))
     lengths = [
@@ -177,6 +185,15 @@ def test_time_that_goes_back_begins_anew():
     assert lengths == [1, 2, 3, 1, 2, 1, 2]
     sweeps.clear()
     assert len(sweeps(cloud((1, 0, 0)), 5 * SECOND, np.eye(4))) == 1
+
+
+def test_clouds_whose_frames_nobody_can_relate_are_not_accumulated():
+    sweeps = Sweeps(3, None, CloudOptions(sweeps=4))
+    frames = ('front', 'front', 'rear', 'front', 'front')
+    lengths = [
+        len(sweeps(cloud((1, 0, 0)), place, np.eye(4), frame)) for place, frame in enumerate(frames)
+    ]
+    assert lengths == [1, 2, 1, 1, 2]
 
 
 def test_poses_kilometres_from_their_origin_keep_their_centimetres():

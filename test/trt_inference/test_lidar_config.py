@@ -37,8 +37,8 @@ def test_the_way_of_clouds_to_the_gpu_is_said_as_for_images(memory, mapped):
     [
         ({'pipeline': 'dla'}, "pipeline is 'dla'; wanted one of auto, gpu, cpu"),
         ({'self_box_m': (1.0, 2.0)}, 'self_box_m has 2 numbers; wanted lowest x, y, z'),
-        ({'self_box_m': (1.0, 0.0, 0.0, -1.0, 1.0, 1.0)}, 'the self box is'),
-        ({'near_m': 9.0, 'far_m': 8.0}, 'cut from 9 m to 8 m'),
+        ({'self_box_m': (1.0, 0.0, 0.0, -1.0, 1.0, 1.0)}, 'self_box_m is'),
+        ({'near_m': 9.0, 'far_m': 8.0}, 'near_m is 9 and far_m is 8'),
         ({'sweeps': 0}, 'sweeps is 0; wanted 1 to 100'),
         ({'fixed_frame': 'odom'}, "fixed_frame is 'odom', and sweeps is 1"),
         ({'score_threshold': -0.5}, 'score_threshold is -0.5; wanted 0 to 1'),

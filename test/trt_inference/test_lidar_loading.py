@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,6 +24,7 @@ from trt_engine.card import Thresholds
 from trt_engine.cuda import nvrtc
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ConfigError
+from trt_engine.errors import DecodeError
 from trt_engine.errors import InferenceError
 from trt_engine.errors import ModelFileError
 from trt_engine.lidar.model import network_file
@@ -136,6 +138,16 @@ def test_without_its_encoder_the_network_is_refused_and_closed(tmp_path):
         LoadedLidar(given, backend, CloudOptions())
     with pytest.raises(InferenceError, match='run after close'):
         backend.run({})
+
+
+@pytest.mark.parametrize('options', [{}, {'far_m': 0.1}, {'ground_offset_m': 9.0}], ids=str)
+def test_outputs_that_are_not_what_the_card_says_are_known_before_the_first_cloud(
+    tmp_path, options
+):
+    given = replace(card(tmp_path), classes=('car', 'truck', 'bus'))
+    backend = open_backend('onnxruntime', network_file(given))
+    with pytest.raises(DecodeError, match="output 'heatmap' has shape"):
+        LoadedLidar(given, backend, CloudOptions(**options))
 
 
 def plan_of(model, profiles=()):

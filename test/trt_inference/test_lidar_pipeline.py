@@ -182,8 +182,10 @@ def test_earlier_sweeps_are_seen_where_they_are_now():
     detector(cloud((6.5, -1.5, 0, 1), stamp_s=8, pose=driven))
     assert np.argwhere(seen[1][0, 0]).tolist() == [[2, 6], [4, 2]]
     assert seen[1][0, 1, 4, 2] == 1
+    assert detector.sweeps == 2
     detector.forget()
     detector(cloud((6.5, -1.5, 0, 1), stamp_s=9, pose=driven))
+    assert detector.sweeps == 1
     assert np.argwhere(seen[2][0, 0]).tolist() == [[2, 6]]
 
 

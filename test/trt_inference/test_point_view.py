@@ -26,6 +26,7 @@ from trt_engine.lidar_card import PointsInput
 from trt_inference.lidar.birds_eye import draw
 from trt_inference.lidar.birds_eye import places
 from trt_inference.lidar.boxes3d import Boxes3d
+from trt_inference.lidar.point_view import high_intensity
 from trt_inference.lidar.point_view import PointReader
 from trt_inference.lidar.point_view import view_points
 
@@ -143,6 +144,35 @@ def test_intensity_is_scaled(layout, scale):
     values['intensity'] = np.array([0, top])
     reader = PointReader(replace(SPEC, intensity_scale=scale))
     assert reader(view_points(cloud(layout, values)))[:, 3].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ('layout', 'changes', 'high'),
+    [
+        ('plain', {}, 99.0),
+        ('ouster', {'fields': {'intensity': 'reflectivity'}, 'intensity_scale': 0.5}, 49.5),
+        ('backwards', {}, 99.0),
+        ('plain', {'channels': ('time_lag',)}, None),
+        ('plain', {'fields': {'intensity': 'reflectivity'}}, None),
+    ],
+)
+def test_the_intensities_of_nearly_all_points_stay_below_a_number(layout, changes, high):
+    values = {name: np.arange(101) for name, _, _ in fields_of(layout)[0]}
+    view = view_points(cloud(layout, values, big_endian=layout == 'backwards'))
+    assert high_intensity(view, replace(SPEC, **changes)) == high
+
+
+def test_what_is_no_number_has_no_intensity_and_a_large_cloud_is_looked_at_in_places():
+    values = {name: np.arange(3.0) for name in ('x', 'y', 'z', 'intensity')}
+    nothing = values | {'intensity': np.full(3, np.nan)}
+    assert high_intensity(view_points(cloud(values=nothing)), SPEC) is None
+    assert (
+        high_intensity(view_points(cloud(width=0, height=0, data=np.zeros(0, np.uint8))), SPEC)
+        is None
+    )
+    many = {name: np.tile(np.arange(10.0), 1000) for name in values}
+    many['intensity'][1::3] = 7e9  # between those that are looked at
+    assert high_intensity(view_points(cloud(values=many)), SPEC) == 9
 
 
 def test_another_field_may_hold_the_intensity_and_time_lag_comes_with_the_sweep():

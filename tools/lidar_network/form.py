@@ -27,6 +27,7 @@ def points_input(reach_m: float = REACH_M) -> PointsInput:
         max_points=32,
         max_voxels=20_000,
         features='pillar10',
+        intensity_max=1.0,
     )
 
 

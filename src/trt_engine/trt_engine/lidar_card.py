@@ -90,6 +90,14 @@ class PointsInput:
     intensity_scale: Annotated[
         float, Allow('Factor on each intensity, such as 1/255', above=0, ratio=True)
     ] = 1.0
+    intensity_max: Annotated[
+        float | None,
+        Allow(
+            'Greatest intensity, after the scale, that the network was trained with: diagnostics '
+            'warn of clouds beyond it; null: not known',
+            above=0,
+        ),
+    ] = None
     fields: Annotated[
         Mapping[Channel, str],
         Allow('Channel -> field of the cloud that holds it, where that has another name'),

@@ -59,8 +59,14 @@ class Transforms:
             stamp_ns: When.
 
         Raises:
-            PointsError: It is not known, and did not come in time.
+            PointsError: It is not known, did not come in time, or the time is before 1970.
         """
+        # rclpy has no such times, and a driver that counts from elsewhere may send them
+        if stamp_ns < 0:
+            raise PointsError(
+                f'the stamp {stamp_ns / 1e9:.3f} s is below zero, for which TF has no transform '
+                f'from {source!r} to {target!r}; does the driver set header.stamp?'
+            )
         try:
             found = self._buffer.lookup_transform(
                 target, source, Time(nanoseconds=stamp_ns), self._timeout

@@ -59,10 +59,11 @@ class CloudOptions:
         """
         box = self.self_box_m
         if box is not None and not all(a < b for a, b in zip(box[:3], box[3:], strict=True)):
-            raise ConfigError(f'the self box is {list(box)}; wanted lowest x, y, z, then highest')
+            raise ConfigError(f'self_box_m is {list(box)}; wanted lowest x, y, z, then highest')
         if self.far_m is not None and self.far_m <= self.near_m:
             raise ConfigError(
-                f'clouds are cut from {self.near_m:g} m to {self.far_m:g} m; wanted a rising range'
+                f'near_m is {self.near_m:g} and far_m is {self.far_m:g}, which leaves no point; '
+                'wanted far_m above near_m'
             )
         if self.sweeps < 1 or self.sweep_age_s <= 0:
             raise ConfigError(
@@ -134,6 +135,7 @@ def inside(points: Array, options: CloudOptions) -> Array | None:
 class _Sweep:
     stamp_ns: int
     pose: Array
+    still: str
     columns: Array
 
 
@@ -145,12 +147,16 @@ class Sweeps:
         lag_channel: Which of them says how long before the newest a point was seen, in seconds;
             None where none does.
         options: How many clouds, and how old they may be.
+
+    Attributes:
+        merged: Clouds in what was returned last.
     """
 
     def __init__(self, channels: int, lag_channel: int | None, options: CloudOptions) -> None:
         self._lag_channel = lag_channel
         self._options = options
         self._earlier: deque[_Sweep] = deque(maxlen=options.sweeps - 1)
+        self.merged = 1
         self._buffer: Array = np.empty((channels, 0), np.float32)
 
     def __len__(self) -> int:
@@ -160,16 +166,18 @@ class Sweeps:
         """Forget the clouds before."""
         self._earlier.clear()
 
-    def __call__(self, points: Array, stamp_ns: int, pose: Array) -> Array:
+    def __call__(self, points: Array, stamp_ns: int, pose: Array, still: str = '') -> Array:
         """Return the points of this cloud, then of those before it, the newest of them first.
 
         The order matters: where a pillar is full, the oldest points are left out. A stamp that
-        is not after the last one begins anew, as a recording does that is played in a loop.
+        is not after the last one begins anew, as a recording does that is played in a loop; so does
+        another `still`, as nobody knows how the two lie to each other.
 
         Args:
             points: (N, channels) float32 of the newest cloud; its lag is set to 0.
             stamp_ns: When it was taken.
             pose: From the frame of the cloud to one that does not move, such as `odom`.
+            still: The name of that.
 
         Returns:
             (M, channels) float32, column by column in memory, valid until the next call.
@@ -182,13 +190,16 @@ class Sweeps:
         if self._options.sweeps == 1:
             return points
         check_transform(pose, 'the pose of the cloud')
-        if self._earlier and stamp_ns <= self._earlier[0].stamp_ns:
+        if self._earlier and (
+            stamp_ns <= self._earlier[0].stamp_ns or still != self._earlier[0].still
+        ):
             self.clear()
-        oldest_ns = stamp_ns - self._options.sweep_age_s * _NSEC
+        oldest_ns = stamp_ns - round(self._options.sweep_age_s * _NSEC)
         while self._earlier and self._earlier[-1].stamp_ns < oldest_ns:
             self._earlier.pop()
+        self.merged = 1 + len(self._earlier)
         merged = self._merged(points, stamp_ns, pose)
-        self._earlier.appendleft(_Sweep(stamp_ns, pose, points.T.copy()))
+        self._earlier.appendleft(_Sweep(stamp_ns, pose, still, points.T.copy()))
         return merged
 
     def _merged(self, points: Array, stamp_ns: int, pose: Array) -> Array:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
+from functools import partial
 
 import numpy as np
 
@@ -118,9 +119,10 @@ class LoadedLidar(LoadedNetwork[CloudDetector]):
                 f'the network inside the pillars runs in ONNX Runtime on the CPU: {weights}'
             )
             weights = None
-        detector = LidarDetector(card, backend, weights, encoder=encoder, options=self._options)
-        _try(detector)
-        return detector
+        prepare = partial(LidarDetector, card, backend, weights, encoder=encoder)
+        # with the options, which may cut its only point away, nothing might be tried at all
+        _try(prepare())
+        return prepare(options=self._options)
 
     @cached_property
     def _weights(self) -> PillarWeights | ModelFileError | None:

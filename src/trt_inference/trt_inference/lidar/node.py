@@ -46,6 +46,7 @@ from trt_inference.lidar.health import points_health
 from trt_inference.lidar.loading import LoadedLidar
 from trt_inference.lidar.pipeline import CloudDetector
 from trt_inference.lidar.pipeline import PlacedCloud
+from trt_inference.lidar.point_view import high_intensity
 from trt_inference.lidar.point_view import PointView
 from trt_inference.lidar.point_view import view_points
 from trt_inference.transforms_node import Transforms
@@ -68,6 +69,7 @@ class LidarNode(DetectorNode[LidarConfig]):
         """Declare parameters; nothing is loaded or subscribed before `configure`."""
         self._transforms: Transforms | None = None
         self._told = CloudCounts()
+        self._last: PointView | None = None
         super().__init__(name, LidarConfig, 'lidar', **kwargs)
 
     def _configure(self) -> None:
@@ -79,6 +81,7 @@ class LidarNode(DetectorNode[LidarConfig]):
 
     def _free(self) -> None:
         super()._free()
+        self._last = None
         self._close_transforms()
 
     def _close_transforms(self) -> None:
@@ -116,6 +119,7 @@ class LidarNode(DetectorNode[LidarConfig]):
         # between two activations the vehicle may have been carried away
         self._detector.forget()
         self._told = CloudCounts()
+        self._last = None
         return PointCloud2, LatestFrames(len(self._streams)), self._open
 
     @property
@@ -130,7 +134,7 @@ class LidarNode(DetectorNode[LidarConfig]):
 
     def _placed(self, view: PointView) -> PlacedCloud:
         if self._transforms is None:
-            return PlacedCloud(view)
+            return PlacedCloud(view, still=view.frame_id)
         config = self._config
         stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
         frame = config.target_frame or view.frame_id
@@ -139,12 +143,13 @@ class LidarNode(DetectorNode[LidarConfig]):
             transform = self._transforms.matrix(frame, view.frame_id, stamp_ns)
         if config.fixed_frame:
             pose = self._transforms.matrix(config.fixed_frame, frame, stamp_ns)
-        return PlacedCloud(view, transform, pose)
+        return PlacedCloud(view, transform, pose, config.fixed_frame or frame)
 
     def _publish_seen(
         self, topics: _LidarTopics, header: Header, result: Result[PlacedCloud, Boxes3d]
     ) -> None:
         config, classes = self._config, self._classes
+        self._last = result.taken.view
         placed = Header(stamp=header.stamp, frame_id=config.target_frame or header.frame_id)
         topics.detections.publish(conversions.detections_3d(placed, result.seen, classes))
         if topics.markers.get_subscription_count() > 0:
@@ -156,16 +161,20 @@ class LidarNode(DetectorNode[LidarConfig]):
         return (('points', self._diagnose_points),)
 
     def _diagnose_points(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
-        detector = self._detector
+        detector, last = self._detector, self._last
+        spec = detector.card.points
         now = CloudCounts(
             detector.clouds,
             detector.overflows,
             detector.dropped,
             detector.cropped,
             detector.counts,
+            detector.sweeps,
+            None if last is None else high_intensity(last, spec),
         )
         before, self._told = self._told, now
-        return fill(status, points_health(now, before))
+        health = points_health(now, before, self._config.sweeps, spec.intensity_max)
+        return fill(status, health)
 
 
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:

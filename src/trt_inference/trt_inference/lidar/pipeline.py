@@ -46,11 +46,13 @@ class PlacedCloud:
             the same.
         pose: 4x4, from the frame of the boxes to one that does not move; matters where several
             sweeps are accumulated.
+        still: Name of the frame that does not move: sweeps of another are not accumulated.
     """
 
     view: PointView
     transform: Array | None = None
     pose: Array | None = None
+    still: str = ''
 
 
 class CloudDetector(ABC):
@@ -109,6 +111,11 @@ class CloudDetector(ABC):
         self.stages_ms: Mapping[str, float] = {'preprocess': 0.0, 'inference': 0.0, 'decode': 0.0}
         self.forget()
 
+    @property
+    def sweeps(self) -> int:
+        """Return how many clouds were laid over each other for the network the last time."""
+        return self._sweeps.merged
+
     def __call__(self, cloud: PlacedCloud) -> Boxes3d:
         """Return what is in one cloud.
 
@@ -152,7 +159,8 @@ class CloudDetector(ABC):
             cropped = len(keep) - int(np.count_nonzero(keep))
             points = points.T[:, keep].T
         stamp_ns = view.stamp_sec * 1_000_000_000 + view.stamp_nanosec
-        points = self._sweeps(points, stamp_ns, _STANDING if cloud.pose is None else cloud.pose)
+        pose = _STANDING if cloud.pose is None else cloud.pose
+        points = self._sweeps(points, stamp_ns, pose, cloud.still)
         if self._options.ground_offset_m:
             points[:, 2] += np.float32(self._options.ground_offset_m)
         return points, cropped
