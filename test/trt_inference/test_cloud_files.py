@@ -56,6 +56,31 @@ def test_binary_pcd_of_mixed_types(tmp_path):
     assert cloud.points.tolist() == [[7, 1.5, -2, 3], [255, 4, 5, -6]]
 
 
+def test_padding_and_fields_of_several_numbers_are_left_out(tmp_path):
+    # as the Point Cloud Library writes points that are aligned in memory
+    record = np.dtype([
+        ('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('gap', 'u1', 4), ('intensity', '<f4'),
+        ('ring', '<u2'), ('more', 'u1', 10), ('normal', '<f4', 3),
+    ])  # fmt: skip
+    records = np.zeros(2, record)
+    for place, name in enumerate(('x', 'y', 'z', 'intensity')):
+        records[name] = ROWS[:, place]
+    records['ring'] = 5, 127
+    records['gap'] = records['more'] = 0xFF
+    header = (
+        HEADER.replace('x y z intensity', 'x y z _ intensity ring _ normal')
+        .replace('SIZE 4 4 4 4', 'SIZE 4 4 4 1 4 2 1 4')
+        .replace('TYPE F F F F', 'TYPE F F F U F U U F')
+        .replace('COUNT 1 1 1 1', 'COUNT 1 1 1 4 1 1 10 3')
+    )
+    binary = header.replace('ascii', 'binary').encode() + records.tobytes()
+    lines = '1.5 -2 3 0 0 0 0 7 5 {0} 1 2 3\n4 5 -6.25 0 0 0 0 255 127 {0} 1 2 3\n'
+    for content in (binary, header + lines.format('0 ' * 10)):
+        cloud = read_cloud(save(tmp_path, 'a.pcd', content))
+        assert cloud.fields == ('x', 'y', 'z', 'intensity', 'ring')
+        assert cloud.points.tolist() == [[*ROWS[0], 5], [*ROWS[1], 127]]
+
+
 @pytest.mark.parametrize(
     ('name', 'content', 'text'),
     [
@@ -63,9 +88,12 @@ def test_binary_pcd_of_mixed_types(tmp_path):
         ('a.bin', ROWS.tobytes()[:-1], '31 bytes; wanted 16'),
         ('a.pcd', b'\x00' * 9000, 'no PCD header'),
         ('a.pcd', 'DATA ascii\n', 'the PCD header lacks FIELDS, SIZE, TYPE, POINTS'),
-        ('a.pcd', ASCII.replace('x y z', 'x y w'), 'has the fields x y w intensity; wanted x, y'),
-        ('a.pcd', ASCII.replace('x y z intensity', 'x y z x'), 'FIELDS x y z x, .*; wanted one'),
-        ('a.pcd', ASCII.replace('1 1 1 1', '1 1 1 2'), 'COUNT 1 1 1 2; wanted one number a field'),
+        ('a.pcd', ASCII.replace('x y z', 'x y w'), 'has the fields x y w intensity, .*; wanted x'),
+        ('a.pcd', ASCII.replace('x y z intensity', 'x y z x'), 'FIELDS x y z x, .*; wanted each'),
+        ('a.pcd', ASCII.replace('1 1 1 1', '1 1 2 1'), 'COUNT 1 1 2 1; wanted x, y, z and others'),
+        ('a.pcd', ASCII.replace('1 1 1 1', '1 1 1 0'), 'COUNT 1 1 1 0; wanted .* 1 to 1024'),
+        ('a.pcd', ASCII.replace('1 1 1 1', '1 1 1 -1'), 'COUNT 1 1 1 -1; wanted .* 1 to 1024'),
+        ('a.pcd', ASCII.replace('1 1 1 1', '1 1 1 9999'), 'COUNT 1 1 1 9999; wanted .* 1 to 1024'),
         ('a.pcd', ASCII.replace('SIZE 4', 'SIZE 2'), 'SIZE 2 4 4 4, '),
         ('a.pcd', ASCII.replace('SIZE 4', 'SIZE'), 'wanted x, y, z and others'),
         ('a.pcd', ASCII.replace('POINTS 2', 'POINTS -2'), 'POINTS is -2; wanted 1 to'),

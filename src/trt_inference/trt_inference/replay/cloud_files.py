@@ -16,6 +16,8 @@ CLOUD_SUFFIXES = ('.bin', '.pcd')
 MAX_POINTS = 16_000_000
 BIN_FIELDS = ('x', 'y', 'z', 'intensity')
 _MAX_HEADER_BYTES = 4096
+_PADDING = '_'  # what the Point Cloud Library calls the gaps between fields
+_MOST_NUMBERS = 1024  # of one field; the largest descriptors of that library have some hundreds
 _WANTED = ('FIELDS', 'SIZE', 'TYPE', 'POINTS', 'DATA')
 
 
@@ -36,7 +38,8 @@ def read_cloud(path: Path) -> Cloud:
     """Return what a file holds.
 
     A .bin file holds x, y, z and intensity of each point as little-endian float32. Of a .pcd file
-    the numbers are taken as float32; `DATA binary_compressed` is not read.
+    the numbers are taken as float32, without fields of several numbers and padding between fields;
+    `DATA binary_compressed` is not read.
 
     Raises:
         OSError: The file cannot be read.
@@ -59,12 +62,24 @@ def _read_pcd(path: Path, data: bytes) -> Cloud:
     counts = header.get('COUNT', ['1'] * len(names))
     form = list(zip(header['TYPE'], header['SIZE'], strict=False))
     known = {(kind, size) for kind in 'FIU' for size in '1248'} - {('F', '1'), ('F', '2')}
-    if not len(names) == len(form) == len(counts) or not {'x', 'y', 'z'} <= set(names):
-        raise SourceError(f'{path}: has the fields {" ".join(names)}; wanted x, y, z and others')
-    if set(counts) != {'1'} or not set(form) <= known or len(set(names)) < len(names):
+    numbers = [int(each) if each.isdigit() else 0 for each in counts]
+    columns = [
+        place
+        for place, (name, number) in enumerate(zip(names, numbers, strict=False))
+        if number == 1 and name != _PADDING
+    ]
+    fields = tuple(names[place] for place in columns)
+    if not len(names) == len(form) == len(numbers) or not {'x', 'y', 'z'} <= set(fields):
+        raise SourceError(
+            f'{path}: has the fields {" ".join(names)}, COUNT {" ".join(counts)}; wanted x, y, z '
+            'and others, one number each'
+        )
+    sound = all(1 <= each <= _MOST_NUMBERS for each in numbers)
+    if not sound or not set(form) <= known or len(set(fields)) < len(fields):
         raise SourceError(
             f'{path}: FIELDS {" ".join(names)}, TYPE {" ".join(header["TYPE"])}, SIZE '
-            f'{" ".join(header["SIZE"])}, COUNT {" ".join(counts)}; wanted one number a field'
+            f'{" ".join(header["SIZE"])}, COUNT {" ".join(counts)}; wanted each name once, I and U '
+            f'of 1, 2, 4 or 8 bytes, F of 4 or 8, and 1 to {_MOST_NUMBERS} numbers a field'
         )
     (points,) = header['POINTS']
     count = int(points) if points.isdigit() else 0
@@ -72,20 +87,26 @@ def _read_pcd(path: Path, data: bytes) -> Cloud:
         raise SourceError(f'{path}: POINTS is {points}; wanted 1 to {MAX_POINTS}')
     kind = header['DATA'][0]
     if kind == 'ascii':
-        values = _ascii(path, data[start:], count, len(names))
+        places = np.cumsum([0, *numbers])
+        values = _ascii(path, data[start:], count, sum(numbers))[:, places[columns]]
     elif kind == 'binary':
         codes = {'F': 'f', 'I': 'i', 'U': 'u'}
-        record = np.dtype([(n, f'<{codes[t]}{s}') for n, (t, s) in zip(names, form, strict=True)])
+        record = np.dtype(
+            [
+                (f'f{place}', f'<{codes[letter]}{size}', (number,) if number > 1 else ())
+                for place, ((letter, size), number) in enumerate(zip(form, numbers, strict=True))
+            ]
+        )
         if len(data) - start < count * record.itemsize:
             raise SourceError(
                 f'{path}: {len(data) - start} bytes follow the header; wanted '
                 f'{count * record.itemsize}, which is {record.itemsize} for each of {count} points'
             )
         records = np.frombuffer(data, record, count, start)
-        values = np.stack([records[name].astype(np.float32) for name in names], axis=1)
+        values = np.stack([records[f'f{each}'].astype(np.float32) for each in columns], axis=1)
     else:
         raise SourceError(f'{path}: DATA is {kind}; wanted ascii or binary; convert the file')
-    return Cloud(tuple(names), values)
+    return Cloud(fields, values)
 
 
 def _pcd_header(path: Path, data: bytes) -> tuple[dict[str, list[str]], int]:
