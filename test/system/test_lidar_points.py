@@ -106,7 +106,7 @@ def test_points_become_boxes_and_too_many_of_them_a_warning(start, listener, wai
 
     wait_until(told, 'a warning', 20)
     status = warnings[0]
-    assert status.message.endswith('of 6001 points, 4000 points are beyond max_points')
+    assert status.message.endswith('4000 of 6001 points are beyond max_points')
     values = {each.key: each.value for each in status.values}
     assert (values['beyond max_points'], values['seen by the network']) == ('4000', str(MOST))
     assert (values['no measurement'], values['outside of the range']) == ('2', '1')

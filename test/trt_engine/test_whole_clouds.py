@@ -71,7 +71,7 @@ def test_what_is_out_of_range_or_no_number_takes_no_place():
 
 def test_overflow_is_said_without_pillars():
     counts = open_pillarizer(WHOLE)(line(7)).counts
-    assert counts.overflow() == 'of 7 points, 2 points are beyond max_points'
+    assert counts.overflow() == '2 of 7 points are beyond max_points'
 
 
 def test_another_shape_is_refused():

@@ -137,7 +137,7 @@ def test_a_cloud_that_is_too_large_is_thinned_and_that_is_counted(points_card, l
     rows = rows_of(3 * MOST)
     detector = load(points_card)
     assert_same(detector(cloud(rows)), *plain_points(rows[::3]))
-    assert detector.counts.overflow() == 'of 900 points, 600 points are beyond max_points'
+    assert detector.counts.overflow() == '600 of 900 points are beyond max_points'
     assert (detector.overflows, detector.counts.kept) == (1, MOST)
 
 

@@ -33,15 +33,19 @@ BEFORE = CloudCounts(clouds=10, overflows=4, last=WELL)
         (
             CloudCounts(15, 6, last=MUCH),
             Level.WARN,
-            '2 of 5 clouds hold more than the network: of 100 points, 2 of 20 pillars with 3 '
-            'points are beyond max_voxels; 7 points are beyond max_points of their pillar',
+            '2 of 5 clouds hold more than the network: 2 of 20 pillars with 3 of 100 points are '
+            'beyond max_voxels',
         ),
         (
             CloudCounts(15, 6, last=WELL),
             Level.WARN,
             '2 of 5 clouds hold more than the network: not the last one',
         ),
-        (CloudCounts(10, 4, last=MUCH), Level.OK, '60 points in 20 pillars'),
+        (
+            CloudCounts(10, 4, last=MUCH),
+            Level.OK,
+            '60 points in 20 pillars, 7 more of which they had no room for',
+        ),
         (
             CloudCounts(11, 4, last=NONE),
             Level.WARN,

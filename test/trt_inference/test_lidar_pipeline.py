@@ -115,10 +115,8 @@ def test_what_the_network_does_not_see_is_counted():
     many = [(place + 0.5, 0.5, 0, 1) for place in range(7)] + [(0.5, 0.5, 0, 1)] * 4
     detector(cloud(*many))
     assert detector.overflows == 1
-    assert detector.counts.overflow() == (
-        'of 11 points, 2 of 7 pillars with 2 points are beyond max_voxels; '
-        '2 points are beyond max_points of their pillar'
-    )
+    text = '2 of 7 pillars with 2 of 11 points are beyond max_voxels'
+    assert (detector.counts.overflow(), detector.counts.over_points) == (text, 2)
 
 
 @pytest.mark.parametrize('rows', [(), ((np.nan, 0, 0, 0),), ((100, 0, 0, 0),)])

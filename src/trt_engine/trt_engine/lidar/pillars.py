@@ -43,17 +43,19 @@ class PillarCounts:
     voxels_dropped: int
 
     def overflow(self) -> str | None:
-        """Return what a diagnostic says of what the network was not shown, or None."""
-        parts = []
+        """Return what a diagnostic says of what goes unseen, or None.
+
+        Points beyond `max_points` of their pillar do not count: all dense clouds have some, and
+        the network was trained without them.
+        """
         if self.voxels_dropped:
-            parts.append(
-                f'{self.voxels_dropped} of {self.voxels} pillars with {self.over_voxels} points '
-                'are beyond max_voxels'
+            return (
+                f'{self.voxels_dropped} of {self.voxels} pillars with {self.over_voxels} of '
+                f'{self.points} points are beyond max_voxels'
             )
-        if self.over_points:
-            where = ' of their pillar' if self.voxels else ''
-            parts.append(f'{self.over_points} points are beyond max_points{where}')
-        return f'of {self.points} points, ' + '; '.join(parts) if parts else None
+        if self.over_points and not self.voxels:
+            return f'{self.over_points} of {self.points} points are beyond max_points'
+        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

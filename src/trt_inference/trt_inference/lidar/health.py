@@ -17,7 +17,7 @@ class CloudCounts:
 
     Attributes:
         clouds: Clouds that were looked at.
-        overflows: Of these, clouds of which the network did not see every point in its range.
+        overflows: Of these, clouds that overflowed.
         dropped: Points of the last cloud that were no measurement.
         cropped: Points of the last cloud that the node was told to cut away.
         last: Where the others went, with those of earlier sweeps; None before the first cloud.
@@ -44,9 +44,10 @@ def points_health(
     """Judge what happened to the points of the clouds between two moments.
 
     A cloud that overflows is a warning: what stands in the pillars beyond the cap, which are the
-    last in the order of cells, goes unseen. So is a cloud that is seen alone where it should not:
-    the network was trained with denser ones. Intensities beyond those of the training make it
-    see things everywhere.
+    last in the order of cells, goes unseen. Points for which a pillar has no room are only told:
+    every dense cloud has some, and the network was trained without them. A warning is also a cloud
+    that is seen alone where it should not: the network was trained with denser ones. Intensities
+    beyond those of the training make it see things everywhere.
 
     Args:
         now: The counters.
@@ -96,6 +97,8 @@ def points_health(
             Level.WARN, f'{overflows} of {clouds} clouds hold more than the network: {told}', values
         )
     where = f' in {last.voxels} pillars' if last.voxels else ''
+    if where and last.over_points:
+        where += f', {last.over_points} more of which they had no room for'
     return Health(Level.OK, f'{last.kept} points{where}', values)
 
 

@@ -72,7 +72,7 @@ class CloudDetector(ABC):
         counts: Where the points of that cloud went; None before the first.
         dropped: Points of that cloud that were no measurement.
         cropped: Points of that cloud that `options` cut away.
-        overflows: Clouds so far of which the network did not see every point in its range.
+        overflows: Clouds so far that overflowed; see `PillarCounts.overflow`.
     """
 
     batch = 1
