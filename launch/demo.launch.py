@@ -68,8 +68,9 @@ ARGUMENTS = [
         description='Start the summary, and end with it; make demo has its own on the terminal.',
     ),
     DeclareLaunchArgument(
-        'autostart', default_value='true', choices=['true', 'false'],
-        description='Configure and activate the inference node by itself.',
+        'autostart', default_value='', choices=['', 'true', 'false'],
+        description='Configure and activate the inference node by itself; empty: as params_file '
+        'says.',
     ),
     DeclareLaunchArgument(
         'use_sim_time', default_value='false', choices=['true', 'false'],
@@ -124,6 +125,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     }  # fmt: skip
     if given['sensors'] == 'lidar':
         forwarded['lidar_card'] = forwarded.pop('card')
+        del forwarded['image_topic'], forwarded['transport']
+    else:
+        del forwarded['points_topic']
     perception = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'perception.launch.py')),
         launch_arguments=list(forwarded.items()),
