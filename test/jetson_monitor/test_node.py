@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import fields
+import gc
 import json
 import math
 import signal
@@ -104,9 +105,9 @@ class Bench:
         self.closed.set()
         self.thread.join()
         self.executor.shutdown()
-        rclpy.try_shutdown(context=self.context)
         self.node.destroy_node()
         self.listener.destroy_node()
+        rclpy.try_shutdown(context=self.context)
 
 
 @pytest.fixture
@@ -122,6 +123,8 @@ def bench(fake_board):
     yield start
     for each in benches:
         each.close()
+    benches.clear()
+    gc.collect()  # until then rclpy shows a node, and tests that follow would find it
 
 
 def test_diagnostics_are_as_rep_107_wants_them(bench):
