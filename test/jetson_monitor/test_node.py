@@ -248,6 +248,12 @@ def test_an_under_voltage_event_is_an_error_that_says_what_to_do(bench):
     assert 'check supply, connector and cable' in status.message
 
 
+def test_the_board_is_judged_also_while_the_clock_of_a_simulation_stands_still(bench):
+    running = bench(use_sim_time=True)
+    running.status('thermal', 0)
+    assert running.node.get_clock().now().nanoseconds == 0
+
+
 def test_temperatures_are_published_where_they_are_wanted(bench):
     from sensor_msgs.msg import Temperature
 
