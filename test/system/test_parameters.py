@@ -171,6 +171,16 @@ def test_lists_may_be_empty(given):
         assert node._config.classes == (('person',) if 'person' in given else ())
 
 
+def test_an_empty_list_stands_for_itself_also_where_the_default_is_another():
+    with running('fusion', EXTRINSIC, 'label_groups:=[]') as node:
+        assert node._config.label_groups == ()
+    with (
+        pytest.raises(ConfigError, match=r'extrinsic is \[\]; wanted x y z'),
+        running('fusion', 'extrinsic:=[]'),
+    ):
+        pass
+
+
 def test_fusion_takes_its_own_section_of_the_parameters_file(repository, tmp_path):
     text = (repository / 'config' / 'trt_inference.yaml').read_text()
     path = tmp_path / 'parameters.yaml'

@@ -60,8 +60,8 @@ def declare(node: Node, cls: type[Config], *, fixed: bool = False) -> Config:
                 wanted += ', written with a decimal point'
             raise ConfigError(f'{name}: {exc}; wanted {wanted} ({meaning.description})') from exc
         # An empty list that the user gives arrives without a value for the same reason.
-        no_list = default == [''] and parameter.value is None
-        values[name] = check(cls, name, default if no_list else parameter.value)
+        no_list = isinstance(defaults[name], tuple) and parameter.value is None
+        values[name] = check(cls, name, () if no_list else parameter.value)
     return cls(**values)
 
 
