@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+import subprocess
 import sys
 from typing import get_type_hints
 
@@ -163,6 +164,31 @@ def test_a_value_of_the_command_line_that_cannot_be_is_refused(node, given, word
         pass
     assert words in str(error.value)
     assert 'wanted' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'entry',
+    [
+        'trt_builder.entry.builder',
+        'trt_inference.entry.fusion',
+        'trt_inference.entry.inference',
+        'trt_inference.entry.replay',
+        'trt_inference.entry.watch',
+        'jetson_monitor.entry.main',
+    ],
+)
+def test_a_parameters_file_that_is_no_yaml_is_told_without_a_traceback(entry, tmp_path):
+    path = tmp_path / 'parameters.yaml'
+    path.write_text('/**:\n  ros__parameters\n    threads: 2\n')
+    module, _, function = entry.rpartition('.')
+    code = f'import sys; from {module} import {function}; sys.exit({function}())'
+    command = [sys.executable, '-c', code, '--ros-args', '--params-file', str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert 'ROS cannot start as it was told to: ' in line
+    assert 'Traceback' not in done.stderr
+    assert f"Couldn't parse params file: '--params-file {path}'" in line
 
 
 @pytest.mark.parametrize('given', ["classes:=['']", 'classes:=[]', 'classes:=[person]'])

@@ -248,7 +248,11 @@ def _one_at_a_time(read: Callable[[], Sample]) -> Callable[[], Sample]:
 
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
     """Run the node until it is told to stop; return its exit status."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as exc:  # rclpy has no public name for its own kinds
+        print(f'jetson_monitor: ROS cannot start as it was told to: {exc}', file=sys.stderr)
+        return 1
     node = None
     try:
         node = MonitorNode()
