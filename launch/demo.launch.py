@@ -123,11 +123,11 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         for name in ('namespace', 'params_file', 'sensors', 'card', 'onnx', 'image_topic',
                      'points_topic', 'transport', 'autostart', 'use_sim_time', 'log_level')
     }  # fmt: skip
+    # Not left out: an included file sees the arguments of this one where it is given none.
     if given['sensors'] == 'lidar':
-        forwarded['lidar_card'] = forwarded.pop('card')
-        del forwarded['image_topic'], forwarded['transport']
+        forwarded |= {'lidar_card': given['card'], 'card': '', 'image_topic': '', 'transport': ''}
     else:
-        del forwarded['points_topic']
+        forwarded['points_topic'] = ''
     perception = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'perception.launch.py')),
         launch_arguments=list(forwarded.items()),

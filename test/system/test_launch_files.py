@@ -73,29 +73,33 @@ def test_perception_refuses_what_it_would_have_to_leave_out(repository, given, w
 
 @pytest.mark.parametrize('sensors', ['camera', 'lidar'])
 def test_the_demo_gives_perception_what_its_sensor_takes(repository, sensors):
+    from launch import LaunchContext
     from launch.actions import IncludeLaunchDescription
 
+    context = LaunchContext()
     given = {'source': 'drive', 'sensors': sensors, 'card': 'mine'}
-    (perception, *_) = entities_of(repository, 'demo', given)
+    (perception, *_) = entities_of(repository, 'demo', given, context)
     assert isinstance(perception, IncludeLaunchDescription)
-    forwarded = {name: value for name, value in perception.launch_arguments if value}
 
-    (node,) = nodes_of(repository, 'perception', forwarded)
+    # as launch does it: what is not forwarded is there all the same
+    forwarded = dict(perception.launch_arguments)
+    (node,) = nodes_of(repository, 'perception', forwarded, context)
     assert node.node_executable == {'camera': 'inference', 'lidar': 'lidar_inference'}[sensors]
 
 
-def nodes_of(repository, name, given):
+def nodes_of(repository, name, given, context=None):
     from launch_ros.actions import Node
 
-    return [each for each in entities_of(repository, name, given) if isinstance(each, Node)]
+    entities = entities_of(repository, name, given, context)
+    return [each for each in entities if isinstance(each, Node)]
 
 
-def entities_of(repository, name, given):
+def entities_of(repository, name, given, context=None):
     """Return what a launch file starts when it is given arguments."""
     from launch import LaunchContext
 
     names = runpy.run_path(str(repository / 'launch' / f'{name}.launch.py'))
-    context = LaunchContext()
+    context = context or LaunchContext()
     context.launch_configurations.update(given)
     for argument in names['ARGUMENTS']:
         argument.execute(context)
