@@ -43,9 +43,9 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         'use_sim_time',
-        default_value='false',
-        choices=['true', 'false'],
-        description='Take the time from /clock.',
+        default_value='',
+        choices=['', 'true', 'false'],
+        description='Take the time from /clock; empty: as params_file says.',
     ),
     DeclareLaunchArgument('log_level', default_value='info', description='Log level of the node.'),
 ]
@@ -53,7 +53,9 @@ ARGUMENTS = [
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = context.launch_configurations
-    overrides: dict[str, object] = {'use_sim_time': given['use_sim_time'] == 'true'}
+    overrides: dict[str, object] = {}
+    if given['use_sim_time']:
+        overrides['use_sim_time'] = given['use_sim_time'] == 'true'
     if given['autostart'] == 'false':
         overrides['cards'] = ['']  # how ROS writes an empty list
     elif given['card']:

@@ -68,8 +68,9 @@ ARGUMENTS = [
         description='Start the summary, and end with it; make demo has its own on the terminal.',
     ),
     DeclareLaunchArgument(
-        'autostart', default_value='true', choices=['true', 'false'],
-        description='Configure and activate the inference node by itself.',
+        'autostart', default_value='', choices=['', 'true', 'false'],
+        description='Configure and activate the inference node by itself; empty: as params_file '
+        'says.',
     ),
     DeclareLaunchArgument(
         'use_sim_time', default_value='false', choices=['true', 'false'],
@@ -122,8 +123,11 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         for name in ('namespace', 'params_file', 'sensors', 'card', 'onnx', 'image_topic',
                      'points_topic', 'transport', 'autostart', 'use_sim_time', 'log_level')
     }  # fmt: skip
+    # Not left out: an included file sees the arguments of this one where it is given none.
     if given['sensors'] == 'lidar':
-        forwarded['lidar_card'] = forwarded.pop('card')
+        forwarded |= {'lidar_card': given['card'], 'card': '', 'image_topic': '', 'transport': ''}
+    else:
+        forwarded['points_topic'] = ''
     perception = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'perception.launch.py')),
         launch_arguments=list(forwarded.items()),

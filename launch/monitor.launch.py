@@ -46,9 +46,10 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         'use_sim_time',
-        default_value='false',
-        choices=['true', 'false'],
-        description='Take the time from /clock; the board is sampled in real time anyway.',
+        default_value='',
+        choices=['', 'true', 'false'],
+        description='Take the time from /clock; the board is sampled in real time anyway; '
+        'empty: as params_file says.',
     ),
     DeclareLaunchArgument('log_level', default_value='info', description='Log level of the nodes.'),
 ]
@@ -59,7 +60,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if given['autostart'] == 'false':
         return []
     parameters = [*filter(None, [given['params_file']])]
-    time = {'use_sim_time': given['use_sim_time'] == 'true'}
+    time = {}
+    if given['use_sim_time']:
+        time['use_sim_time'] = given['use_sim_time'] == 'true'
     common = {
         'namespace': given['namespace'],
         'arguments': ['--ros-args', '--log-level', given['log_level']],

@@ -61,15 +61,16 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         'autostart',
-        default_value='true',
-        choices=['true', 'false'],
-        description='Configure and activate by itself.',
+        default_value='',
+        choices=['', 'true', 'false'],
+        description='Configure and activate by itself; empty: as params_file says.',
     ),
     DeclareLaunchArgument(
         'use_sim_time',
-        default_value='false',
-        choices=['true', 'false'],
-        description='Take the time from /clock, as a replay with publish_clock gives it.',
+        default_value='',
+        choices=['', 'true', 'false'],
+        description='Take the time from /clock, as a replay with publish_clock gives it; '
+        'empty: as params_file says.',
     ),
     DeclareLaunchArgument('log_level', default_value='info', description='Log level of the nodes.'),
     DeclareLaunchArgument(
@@ -82,8 +83,19 @@ ARGUMENTS = [
 ]
 
 
+# What is for one kind of node, and what it has instead where there is only the other kind.
+OF_CAMERA = {
+    'card': 'lidar_card',
+    'onnx': 'onnx of lidar_inference in params_file',
+    'image_topic': 'points_topic',
+    'transport': 'nothing: clouds have none',
+}
+OF_LIDAR = {'lidar_card': 'card', 'points_topic': 'image_topic'}
+
+
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = context.launch_configurations
+    refuse_what_nobody_takes(given)
     camera: dict[str, object] = {
         name: given[name] for name in ('card', 'onnx', 'transport') if given[name]
     }
@@ -99,7 +111,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         entities.append(
             SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', given['dds_profile'])
         )
-    autostart = {'autostart': given['autostart'] == 'true'}
+    autostart = flag('autostart', given)
     if given['sensors'] != 'lidar':
         entities.append(node('inference', given, camera | autostart))
     if given['sensors'] != 'camera':
@@ -109,9 +121,22 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     return entities
 
 
+def refuse_what_nobody_takes(given: dict[str, str]) -> None:
+    """Refuse what would be left out without a word, and another network run than was meant."""
+    path, sensors = given['params_file'], given['sensors']
+    if not Path(path).is_file():
+        raise RuntimeError(f'params_file is {path!r}, and there is no such file; check the path')
+    for name, instead in {'camera': OF_LIDAR, 'lidar': OF_CAMERA}.get(sensors, {}).items():
+        if given[name]:
+            raise RuntimeError(
+                f'{name} is {given[name]!r}, which no node takes with sensors:={sensors}; '
+                f'wanted {instead}, or sensors:=both'
+            )
+
+
 def node(name: str, given: dict[str, str], overrides: dict[str, object]) -> Node:
     """Return a node whose parameters are those of the file, then those given."""
-    overrides |= {'use_sim_time': given['use_sim_time'] == 'true'}
+    overrides |= flag('use_sim_time', given)
     return Node(
         package='trt_inference',
         executable=name,
@@ -124,6 +149,11 @@ def node(name: str, given: dict[str, str], overrides: dict[str, object]) -> Node
         output='screen',
         emulate_tty=True,
     )
+
+
+def flag(name: str, given: dict[str, str]) -> dict[str, object]:
+    """Return the parameter of an argument that was given."""
+    return {name: given[name] == 'true'} if given[name] else {}
 
 
 def generate_launch_description() -> LaunchDescription:

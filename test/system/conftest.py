@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Iterator
+import gc
 import os
 from pathlib import Path
 import signal
@@ -92,6 +93,13 @@ def wait(
 def wait_until() -> Callable[..., None]:
     """Wait for a condition; fail with what was waited for and the end of a launch file's log."""
     return wait
+
+
+@pytest.fixture(autouse=True)
+def nodes_gone() -> Iterator[None]:
+    """Have no node outlive its test: rclpy shows one, and its services, until it is collected."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -115,11 +115,14 @@ def ask(listener, wait_until) -> Iterator[Callable[..., Goal]]:
     from rclpy.action import ActionClient
 
     from trt_interfaces.action import BuildEngine
+    from trt_interfaces.srv import ListEngines
 
     client = ActionClient(listener.node, BuildEngine, 'build_engine')
 
     def send(**fields: object) -> Goal:
         assert client.wait_for_server(20)
+        # once it answers it has found us: before, an answer or the first feedback would be lost
+        listener.call(ListEngines, '/list_engines', ListEngines.Request())
         return Goal(client, wait_until, **fields)
 
     yield send

@@ -390,6 +390,7 @@ def test_a_builder_is_asked_and_the_node_goes_on_when_it_has_built(
 ):
     running = start(overrides='[timing_iterations=1]')
     wait_until(lambda: builder.goal, 'the goal', 30, running)
+    assert asks_builder(listener)
     assert builder.goal.request.card == 'demo'
     assert list(builder.goal.request.overrides) == ['timing_iterations=1']
     assert listener.state('/inference') == 'inactive'
@@ -459,6 +460,12 @@ def test_a_build_that_brings_no_engine_is_said(
     wait_until(
         lambda: diagnostics()[0] == 2 and reason in diagnostics()[1], 'diagnostics', 10, running
     )
+    wait_until(lambda: not asks_builder(listener), 'the request to be forgotten', 10, running)
+
+
+def asks_builder(listener) -> bool:
+    clients = listener.node.get_client_names_and_types_by_node('inference', '/')
+    return any('build_engine' in name for name, _ in clients)
 
 
 @pytest.mark.parametrize('transition', ['cleanup', 'shutdown'])

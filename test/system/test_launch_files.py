@@ -50,19 +50,79 @@ def test_arguments_are_listed_and_described(repository, name, expected):
     ],
 )
 def test_perception_starts_the_nodes_of_the_sensors(repository, given, expected):
+    assert [each.node_executable for each in nodes_of(repository, 'perception', given)] == expected
+
+
+@pytest.mark.parametrize(
+    ('given', 'words'),
+    [
+        ({'sensors': 'lidar', 'card': 'mine'}, "card is 'mine'.*wanted lidar_card, or sensors:=b"),
+        ({'sensors': 'lidar', 'onnx': 'a.onnx'}, 'wanted onnx of lidar_inference in params_file'),
+        ({'sensors': 'lidar', 'image_topic': '/a'}, 'no node takes with sensors:=lidar'),
+        ({'sensors': 'lidar', 'transport': 'raw'}, 'clouds have none'),
+        ({'lidar_card': 'mine'}, 'no node takes with sensors:=camera; wanted card'),
+        ({'points_topic': '/points'}, 'wanted image_topic'),
+        ({'params_file': '/no/such.yaml'}, "params_file is '/no/such.yaml', and there is no such"),
+        ({'params_file': ''}, "params_file is ''"),
+    ],
+)
+def test_perception_refuses_what_it_would_have_to_leave_out(repository, given, words):
+    with pytest.raises(RuntimeError, match=words):
+        nodes_of(repository, 'perception', given)
+
+
+@pytest.mark.parametrize('sensors', ['camera', 'lidar'])
+def test_the_demo_gives_perception_what_its_sensor_takes(repository, sensors):
     from launch import LaunchContext
-    from launch.actions import DeclareLaunchArgument
+    from launch.actions import IncludeLaunchDescription
+
+    context = LaunchContext()
+    given = {'source': 'drive', 'sensors': sensors, 'card': 'mine'}
+    (perception, *_) = entities_of(repository, 'demo', given, context)
+    assert isinstance(perception, IncludeLaunchDescription)
+
+    # as launch does it: what is not forwarded is there all the same
+    forwarded = dict(perception.launch_arguments)
+    (node,) = nodes_of(repository, 'perception', forwarded, context)
+    assert node.node_executable == {'camera': 'inference', 'lidar': 'lidar_inference'}[sensors]
+
+
+def nodes_of(repository, name, given, context=None):
     from launch_ros.actions import Node
 
-    path = repository / 'launch' / 'perception.launch.py'
-    names = runpy.run_path(str(path))
-    context = LaunchContext()
+    entities = entities_of(repository, name, given, context)
+    return [each for each in entities if isinstance(each, Node)]
+
+
+def entities_of(repository, name, given, context=None):
+    """Return what a launch file starts when it is given arguments."""
+    from launch import LaunchContext
+
+    names = runpy.run_path(str(repository / 'launch' / f'{name}.launch.py'))
+    context = context or LaunchContext()
     context.launch_configurations.update(given)
     for argument in names['ARGUMENTS']:
-        assert isinstance(argument, DeclareLaunchArgument)
         argument.execute(context)
-    nodes = [each for each in names['start'](context) if isinstance(each, Node)]
-    assert [each.node_executable for each in nodes] == expected
+    return names['start'](context)
+
+
+@pytest.mark.parametrize(
+    ('given', 'state', 'sim_time'),
+    [({}, 'unconfigured', True), ({'autostart': 'true', 'use_sim_time': 'false'}, 'active', False)],
+)
+def test_what_is_not_given_is_as_the_parameters_file_says(
+    launch, listener, tmp_path, given, state, sim_time
+):
+    from rcl_interfaces.srv import GetParameters
+
+    path = tmp_path / 'parameters.yaml'
+    path.write_text('/**: {ros__parameters: {autostart: false, use_sim_time: true}}')
+    launch('perception', params_file=path, **given)
+
+    request = GetParameters.Request(names=['use_sim_time'])
+    answer = listener.call(GetParameters, '/inference/get_parameters', request, 40)
+    assert answer.values[0].bool_value == sim_time
+    assert listener.state('/inference') == state
 
 
 @pytest.fixture

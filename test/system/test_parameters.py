@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+import subprocess
 import sys
 from typing import get_type_hints
 
@@ -165,10 +166,45 @@ def test_a_value_of_the_command_line_that_cannot_be_is_refused(node, given, word
     assert 'wanted' in str(error.value)
 
 
+@pytest.mark.parametrize(
+    'entry',
+    [
+        'trt_builder.entry.builder',
+        'trt_inference.entry.fusion',
+        'trt_inference.entry.inference',
+        'trt_inference.entry.replay',
+        'trt_inference.entry.watch',
+        'jetson_monitor.entry.main',
+    ],
+)
+def test_a_parameters_file_that_is_no_yaml_is_told_without_a_traceback(entry, tmp_path):
+    path = tmp_path / 'parameters.yaml'
+    path.write_text('/**:\n  ros__parameters\n    threads: 2\n')
+    module, _, function = entry.rpartition('.')
+    code = f'import sys; from {module} import {function}; sys.exit({function}())'
+    command = [sys.executable, '-c', code, '--ros-args', '--params-file', str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert 'ROS cannot start as it was told to: ' in line
+    assert 'Traceback' not in done.stderr
+    assert f"Couldn't parse params file: '--params-file {path}'" in line
+
+
 @pytest.mark.parametrize('given', ["classes:=['']", 'classes:=[]', 'classes:=[person]'])
 def test_lists_may_be_empty(given):
     with running('inference', given) as node:
         assert node._config.classes == (('person',) if 'person' in given else ())
+
+
+def test_an_empty_list_stands_for_itself_also_where_the_default_is_another():
+    with running('fusion', EXTRINSIC, 'label_groups:=[]') as node:
+        assert node._config.label_groups == ()
+    with (
+        pytest.raises(ConfigError, match=r'extrinsic is \[\]; wanted x y z'),
+        running('fusion', 'extrinsic:=[]'),
+    ):
+        pass
 
 
 def test_fusion_takes_its_own_section_of_the_parameters_file(repository, tmp_path):

@@ -17,6 +17,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock
+from rclpy.clock import ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.executors import SingleThreadedExecutor
@@ -111,7 +113,9 @@ class MonitorNode(Node):  # type: ignore[misc]
             monitor, config.period_s, time.monotonic, self._on_snapshot, self._on_crash
         )
         self._opened.callback(self._sampling.stop)
-        self.create_timer(config.diagnostics_period_s, self._publish_diagnostics)
+        # Under use_sim_time the node's own clock may stand still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(config.diagnostics_period_s, self._publish_diagnostics, clock=steady)
         self.get_logger().info(f'{self._board_status.message}; reading {config.source}')
 
     def destroy_node(self) -> None:
@@ -244,7 +248,11 @@ def _one_at_a_time(read: Callable[[], Sample]) -> Callable[[], Sample]:
 
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
     """Run the node until it is told to stop; return its exit status."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as exc:  # rclpy has no public name for its own kinds
+        print(f'jetson_monitor: ROS cannot start as it was told to: {exc}', file=sys.stderr)
+        return 1
     node = None
     try:
         node = MonitorNode()

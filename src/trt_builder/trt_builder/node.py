@@ -49,6 +49,7 @@ from trt_builder.jobs import Job
 from trt_builder.jobs import Jobs
 from trt_engine.conversions import declare
 from trt_engine.conversions import fill
+from trt_engine.conversions import starting_ros
 from trt_engine.errors import BuildFailedError
 from trt_engine.errors import PerceptionError
 from trt_engine.health import Health
@@ -309,10 +310,11 @@ def _remove_engine(store: Store, request: RemoveEngine.Request) -> RemoveEngine.
 
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
     """Run the node until it is told to stop; return its exit status."""
-    # A signal that shut ROS down at once would leave clients without the result of their goal.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
+        # A signal that shut ROS down at once would leave clients without the result of their goal.
+        with starting_ros():
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = BuilderNode()
         executor = SingleThreadedExecutor()
         executor.add_node(node)

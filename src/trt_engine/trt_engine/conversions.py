@@ -7,6 +7,8 @@ No other module of this package imports ROS, and nothing in this package imports
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 import sys
 from typing import Any
@@ -30,6 +32,19 @@ from trt_engine.parameters import settings
 Config = TypeVar('Config')
 
 _LARGEST_INTEGER = 2**63 - 1
+
+
+@contextmanager
+def starting_ros() -> Iterator[None]:
+    """Tell what ROS cannot read of a command line as an error of ours.
+
+    Raises:
+        ConfigError: A parameter file, a parameter, a remapping or a log level is not one.
+    """
+    try:
+        yield
+    except RuntimeError as exc:  # rclpy has no public name for its own kinds
+        raise ConfigError(f'ROS cannot start as it was told to: {exc}') from exc
 
 
 def declare(node: Node, cls: type[Config], *, fixed: bool = False) -> Config:
@@ -60,8 +75,8 @@ def declare(node: Node, cls: type[Config], *, fixed: bool = False) -> Config:
                 wanted += ', written with a decimal point'
             raise ConfigError(f'{name}: {exc}; wanted {wanted} ({meaning.description})') from exc
         # An empty list that the user gives arrives without a value for the same reason.
-        no_list = default == [''] and parameter.value is None
-        values[name] = check(cls, name, default if no_list else parameter.value)
+        no_list = isinstance(defaults[name], tuple) and parameter.value is None
+        values[name] = check(cls, name, () if no_list else parameter.value)
     return cls(**values)
 
 

@@ -19,7 +19,9 @@ from vision_msgs.msg import Detection2DArray
 
 from trt_engine.backend import Backend
 from trt_engine.card import Card
+from trt_engine.conversions import starting_ros
 from trt_engine.entry import Entry
+from trt_engine.errors import ConfigError
 from trt_engine.memory.budget import Budget
 from trt_engine.stop_signals import StopSignals
 from trt_inference.camera import conversions
@@ -133,7 +135,13 @@ class InferenceNode(DetectorNode[InferenceConfig]):
 def main(told_to_stop: StopSignals, args: list[str] | None = None) -> int:
     """Run the nodes until they are told to stop; return the exit status."""
     words = sys.argv if args is None else args
-    names = _parser().parse_args(remove_ros_args(words)[1:]).nodes
+    try:
+        with starting_ros():
+            ours = remove_ros_args(words)[1:]
+    except ConfigError as exc:
+        print(f'inference: {exc}', file=sys.stderr)
+        return 1
+    names = _parser().parse_args(ours).nodes
     if len(set(names)) < len(names):
         print(f'inference: --nodes {" ".join(names)}; wanted each name once', file=sys.stderr)
         return 2

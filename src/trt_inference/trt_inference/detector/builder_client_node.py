@@ -67,7 +67,9 @@ class EngineRequest:
         self._closed = True
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
-        if self._goal is not None:
+        if not self._client.server_is_ready():  # nobody is left to answer
+            self._client.destroy()
+        elif self._goal is not None:
             self._cancel(self._goal)
         elif self._asked is None or self._asked.done():  # else `_answered` has to cancel first
             self._client.destroy()

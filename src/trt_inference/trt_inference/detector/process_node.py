@@ -16,6 +16,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from trt_engine.conversions import starting_ros
 from trt_engine.errors import PerceptionError
 from trt_engine.stop_signals import StopSignals
 
@@ -50,10 +51,11 @@ def run(
         words: The command line, for ROS.
         start: Called with each node once all of them are there.
     """
-    # A signal that shut ROS down at once would do so in the middle of a transition.
-    rclpy.init(args=list(words), signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[_Node] = []
     try:
+        # A signal that shut ROS down at once would do so in the middle of a transition.
+        with starting_ros():
+            rclpy.init(args=list(words), signal_handler_options=SignalHandlerOptions.NO)
         executor = SingleThreadedExecutor()
         for name in names:
             nodes.append(make(name))

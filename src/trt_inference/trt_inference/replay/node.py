@@ -28,6 +28,7 @@ from sensor_msgs.msg import Image
 from sensor_msgs.msg import PointCloud2
 
 from trt_engine.conversions import declare
+from trt_engine.conversions import starting_ros
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
 from trt_engine.errors import SourceError
@@ -261,8 +262,9 @@ def _time(t_ns: int) -> Time:
 
 def main(told_to_stop: Callable[[], bool], args: list[str] | None = None) -> int:
     """Play the source that the parameters name; return the exit status."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        with starting_ros():
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = ReplayNode()
         published = node.run(told_to_stop)
         node.get_logger().info(f'{"stopped" if told_to_stop() else "done"}: {published} sent')

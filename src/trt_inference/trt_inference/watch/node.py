@@ -28,6 +28,7 @@ from vision_msgs.msg import LabelInfo
 
 from trt_engine.backend import Array
 from trt_engine.conversions import declare
+from trt_engine.conversions import starting_ros
 from trt_engine.errors import ConfigError
 from trt_engine.errors import ImageError
 from trt_engine.errors import PerceptionError
@@ -206,8 +207,9 @@ def _show(line: str, live: bool) -> None:
 
 def main(told_to_stop: Callable[[], bool], args: list[str] | None = None) -> int:
     """Watch until the end that the parameters name; return the exit status."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        with starting_ros():
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         failure = WatchNode().run(told_to_stop)
     except PerceptionError as exc:
         failure = str(exc)
