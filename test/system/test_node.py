@@ -279,3 +279,15 @@ def test_overlay_stats_labels_and_diagnostics(launch, listener, answer, wait_unt
     )  # fmt: skip
     assert backend.level == b'\x01', 'a fall-back to the CPU is a warning'
     assert 'ONNX Runtime' in backend.message
+
+
+def test_diagnostics_come_also_while_the_clock_of_a_simulation_stands_still(
+    launch, listener, answer, wait_until, scene
+):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    reports = listener.listen(DiagnosticArray, '/diagnostics')
+    running = launch('perception', use_sim_time='true')
+    assert answer(serialize_image(STAMP_NS, 'camera', scene)).detections
+    before = len(reports)
+    wait_until(lambda: len(reports) > before + 1, 'diagnostics', 10, running)

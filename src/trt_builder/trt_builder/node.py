@@ -20,7 +20,6 @@ from typing import cast
 from typing import TypeVar
 
 from diagnostic_updater import DiagnosticStatusWrapper
-from diagnostic_updater import Updater
 import rclpy
 from rclpy.action import ActionServer
 from rclpy.action import CancelResponse
@@ -49,6 +48,7 @@ from trt_builder.jobs import Job
 from trt_builder.jobs import Jobs
 from trt_engine.conversions import declare
 from trt_engine.conversions import fill
+from trt_engine.conversions import RealTimeUpdater
 from trt_engine.conversions import starting_ros
 from trt_engine.errors import BuildFailedError
 from trt_engine.errors import PerceptionError
@@ -131,8 +131,7 @@ class BuilderNode(Node):  # type: ignore[misc]
         self.create_timer(_STATUS_PERIOD_S, self._on_status_time, clock=steady)
         one_at_a_time = MutuallyExclusiveCallbackGroup()
         self.create_timer(_STORE_PERIOD_S, self._survey, one_at_a_time, clock=steady)
-        self._updater = Updater(self)
-        self._updater.setHardwareID('none')
+        self._updater = RealTimeUpdater(self)
         self._updater.add('store', self._diagnose_store)
         self._updater.add('build', self._diagnose_build)
         self._publish_status()

@@ -16,9 +16,12 @@ from typing import get_type_hints
 from typing import TypeVar
 
 from diagnostic_updater import DiagnosticStatusWrapper
+from diagnostic_updater import Updater
 from rcl_interfaces.msg import FloatingPointRange
 from rcl_interfaces.msg import IntegerRange
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock
+from rclpy.clock import ClockType
 from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
@@ -96,6 +99,24 @@ def _descriptor(meaning: Setting, kind: Any) -> ParameterDescriptor:
             FloatingPointRange(from_value=smallest, to_value=largest)
         ]
     return descriptor
+
+
+class RealTimeUpdater(Updater):  # type: ignore[misc]
+    """Reports in real time: the clock of a simulation, or of a recording, may stand still."""
+
+    timer: Any
+
+    def __init__(self, node: Node) -> None:
+        """Report for a node of no hardware in particular.
+
+        Args:
+            node: Whose diagnostics they are; its own clock counts for everything else.
+        """
+        super().__init__(node)
+        node.destroy_timer(self.timer)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.timer = node.create_timer(self.period, self.update, clock=steady)
+        self.setHardwareID('none')
 
 
 def fill(status: DiagnosticStatusWrapper, judged: Health) -> DiagnosticStatusWrapper:

@@ -22,7 +22,6 @@ from typing import Generic
 from typing import TypeVar
 
 from diagnostic_updater import DiagnosticStatusWrapper
-from diagnostic_updater import Updater
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.lifecycle import LifecycleNode
@@ -40,6 +39,7 @@ from trt_engine.card import load_card
 from trt_engine.card import with_overrides
 from trt_engine.conversions import declare
 from trt_engine.conversions import fill
+from trt_engine.conversions import RealTimeUpdater
 from trt_engine.entry import Entry
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
@@ -95,8 +95,7 @@ class DetectorNode(LifecycleNode, Generic[Config]):  # type: ignore[misc]
         self._memory = MemoryCheck(self.get_logger())
         self._error_throttle = Throttle(_ERROR_PERIOD_S)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._updater = Updater(self)
-        self._updater.setHardwareID('none')
+        self._updater = RealTimeUpdater(self)
         self._updater.add('backend', self._diagnose_backend)
 
     # --- what each node says of its own ---------------------------------------------------------

@@ -15,7 +15,6 @@ import traceback
 from typing import Any
 
 from diagnostic_updater import DiagnosticStatusWrapper
-from diagnostic_updater import Updater
 import rclpy
 from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
@@ -29,6 +28,7 @@ from vision_msgs.msg import Detection3DArray
 from trt_engine.backend import Array
 from trt_engine.conversions import declare
 from trt_engine.conversions import fill
+from trt_engine.conversions import RealTimeUpdater
 from trt_engine.errors import ConfigError
 from trt_engine.errors import FusionError
 from trt_engine.errors import PerceptionError
@@ -84,8 +84,7 @@ class FusionNode(Node):  # type: ignore[misc]
         self._subscribe(Detection2DArray, 'image_detections_topic', self._on_image)
         self._subscribe(Detection3DArray, 'lidar_detections_topic', self._on_boxes)
         self._judged: dict[str, health.FusionCounts] = {}
-        self._updater = Updater(self)
-        self._updater.setHardwareID('none')
+        self._updater = RealTimeUpdater(self)
         for name, judge in (
             ('rate', health.rate_health),
             ('matches', health.match_health),
