@@ -245,6 +245,21 @@ def test_cameras_that_sent_nothing_yet_are_assumed_and_then_known(card, network)
     assert front.nbytes < rear.nbytes
 
 
+def test_of_images_that_go_together_those_of_cameras_still_to_send_are_to_be_taken(card, network):
+    cameras = dict.fromkeys(('front', 'rear', 'left'), Frames(640, 480, 'bgr8'))
+    of_one = [part.nbytes for part in _images(card, network, cameras, staged=(), batch=1)]
+    for staged, held in ((), 0), (['rear'], 1), (['rear', 'left'], 3), (cameras, 6):
+        parts = _images(card, network, cameras, staged=staged, batch=3)
+        assert sum(part.nbytes for part in parts if part.held) == held * of_one[0]
+        assert sum(part.nbytes for part in parts if not part.held) == (6 - held) * of_one[0]
+        assert len({part.owner for part in parts}) == len(parts), 'diagnostics name each apart'
+
+
+def _images(card, network, cameras, **settings):
+    parts = camera_parts(card, network, cameras, mapped=True, **settings)
+    return [part for part in parts if part.what == 'images']
+
+
 def test_a_camera_larger_than_assumed_can_be_refused_at_its_first_image(card, network):
     room = Room('this machine', 150, None, 'a test')
     node_budget(card, network, {'': None}, room, mapped=True).require()

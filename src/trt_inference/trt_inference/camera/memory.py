@@ -117,7 +117,7 @@ def camera_parts(
         cameras: Name -> images; None for those that have sent none, which count as `UNSEEN`.
         mapped: Whether the GPU reads the host's memory in place, as on a board with one memory.
         thresholds: What counts as a detection; the card's where not given.
-        staged: Names of the cameras whose memory was reserved already.
+        staged: Names of the cameras whose memory for such images was reserved already.
         in_flight: As of `GpuDetector`, likewise batch.
         batch: Most images that go through the network together.
         nvjpeg: Whether compressed images are decoded on the GPU; what nvJPEG takes for its own
@@ -137,14 +137,21 @@ def camera_parts(
         alike.setdefault(frames.staged(nvjpeg), []).append(camera)
     for frames, names in sent.items():
         parts += _messages(_owner(network, names), frames, len(names), nvjpeg)
-    counts = _image_plans({frames: len(names) for frames, names in alike.items()}, batch)
+    wanted, had = (
+        _image_plans({frames: sum(map(counts, names)) for frames, names in alike.items()}, batch)
+        for counts in (lambda name: True, lambda name: name in staged)
+    )
     for frames, names in alike.items():
-        parts += _staging(
-            card, network, frames, _owner(network, names),
-            mapped=mapped, thresholds=thresholds or card.thresholds,
-            times=in_flight * counts[frames], together=batch > 1,
-            held=any(name in staged for name in names),
-        )  # fmt: skip
+        owner, have = _owner(network, names), had[frames]
+        # memory for images that go together is taken once the last of their cameras sends
+        more = wanted[frames] - have, f'{owner}, together' if have else owner, False
+        for count, whose, held in ((have, owner, True), more):
+            if count > 0:
+                parts += _staging(
+                    card, network, frames, whose,
+                    mapped=mapped, thresholds=thresholds or card.thresholds,
+                    times=in_flight * count, together=batch > 1, held=held,
+                )  # fmt: skip
     return tuple(parts)
 
 
@@ -173,7 +180,8 @@ def node_budget(
         room: What is free, read after the network was loaded; see `room_here`.
         mapped: Whether the GPU reads the host's memory in place.
         thresholds: What counts as a detection.
-        staged: Names of the cameras whose memory was reserved before `room` was read.
+        staged: Names of the cameras whose memory for such images was reserved before `room` was
+            read.
         in_flight: Runs that may be begun and not finished.
         batch: Most images that go through the network together, as the detector says.
         nvjpeg: Whether the detector takes JPEG.
