@@ -255,6 +255,23 @@ def test_of_images_that_go_together_those_of_cameras_still_to_send_are_to_be_tak
         assert len({part.owner for part in parts}) == len(parts), 'diagnostics name each apart'
 
 
+def test_many_cameras_of_different_sizes_are_reckoned_with_at_once(card, network):
+    cameras = {f'camera {width}': Frames(width, 480, 'bgr8') for width in range(600, 640)}
+    for batch, largest in ((1, 8), (4, 32)):
+        parts = _images(card, network, cameras, batch=batch)
+        times = [int(part.source.split(' x ')[0]) // IN_FLIGHT for part in parts]
+        assert sum(times) == batch * largest, 'the mixes that take most'
+
+
+def test_images_larger_than_the_memory_here_are_reckoned_with(card, network):
+    camera = {'': Frames(99_999, 99_999, 'bgra8')}
+    budget = node_budget(card, network, camera, ROOM, mapped=True)
+    messages = next(part for part in budget.parts if part.what == 'messages')
+    assert messages.nbytes == 3 * 4 * 99_999**2
+    with pytest.raises(MemoryBudgetError, match='messages'):
+        budget.require()
+
+
 def _images(card, network, cameras, **settings):
     parts = camera_parts(card, network, cameras, mapped=True, **settings)
     return [part for part in parts if part.what == 'images']

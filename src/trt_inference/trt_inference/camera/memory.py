@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
-from itertools import product
-from operator import mul
+from heapq import nlargest
+from itertools import chain
 
 import numpy as np
 
@@ -79,7 +79,7 @@ class Frames:
         return (self.width, self.height, self.encoding) == (width, height, encoding)
 
     def pixels(self) -> Array:
-        """Return an array as `Preprocessor` takes them, whose content is not written."""
+        """Return an array as `Preprocessor` takes them, which takes no memory."""
         name = 'bgr8' if self.encoding == JPEG else self.encoding
         encoding = find_encoding(name)
         row = self.width * encoding.channels * encoding.sample_bytes
@@ -87,7 +87,7 @@ class Frames:
             name, width=self.width, height=self.height, step=row,
             size=row * encoding.rows(self.height), big_endian=False,
         )  # fmt: skip
-        return np.empty(layout.shape, layout.sample)
+        return np.broadcast_to(np.zeros((), layout.sample), layout.shape)
 
     def staged(self, nvjpeg: bool) -> Frames:
         """Return the images as they are brought to the GPU, where nvJPEG takes them or not."""
@@ -272,12 +272,19 @@ def _image_plans(numbers: Mapping[Frames, int], batch: int) -> dict[Frames, int]
         numbers: How many cameras send each size.
         batch: Most images that go through the network together.
     """
-    mixes = [
-        mix
-        for mix in product(*(range(min(number, batch) + 1) for number in numbers.values()))
-        if 1 <= sum(mix) <= batch
-    ]
-    sizes = [frames.pixels().nbytes for frames in numbers]
-    mixes.sort(key=lambda mix: -sum(map(mul, mix, sizes)))
-    kept = mixes[: PLANS_KEPT * batch]
-    return {frames: sum(mix[place] for mix in kept) for place, frames in enumerate(numbers)}
+    limit = PLANS_KEPT * batch
+    # Of each number of images the largest mixes, of some sizes and then of one more: there are as
+    # many of all as a power of the number of sizes.
+    kept: dict[int, list[tuple[int, tuple[int, ...]]]] = {0: [(0, ())]}
+    for frames, number in numbers.items():
+        nbytes = frames.pixels().nbytes
+        larger: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+        for images, mixes in kept.items():
+            for more in range(min(number, batch - images) + 1):
+                larger.setdefault(images + more, []).extend(
+                    (whole + more * nbytes, (*mix, more)) for whole, mix in mixes
+                )
+        kept = {images: nlargest(limit, mixes) for images, mixes in larger.items()}
+    del kept[0]
+    chosen = nlargest(limit, chain.from_iterable(kept.values()))
+    return {frames: sum(mix[place] for _, mix in chosen) for place, frames in enumerate(numbers)}
