@@ -400,6 +400,24 @@ def test_a_picture_that_cannot_be_read_leaves_the_batch_without_harm(make_batche
         same(found, reference(*picture))
 
 
+def test_without_memory_for_all_batches_what_the_smaller_ones_took_is_free(
+    make_batches, monkeypatch
+):
+    opened = []
+    open_context = TensorRtBackend.context
+
+    def short(backend, *args, **settings):
+        opened.append(backend)
+        if len(opened) > 1:
+            raise InferenceError('out of memory')
+        return open_context(backend, *args, **settings)
+
+    monkeypatch.setattr(TensorRtBackend, 'context', short)
+    with pytest.raises(InferenceError, match='out of memory'):
+        make_batches(batch=4)
+    assert len(opened[0].contexts) == 1, 'its own, which the CPU path goes on with'
+
+
 @pytest.fixture
 def make_jpegs(fake_nvjpeg, make_batches):
     """Return a function that makes a detector that takes JPEG files; the stand-in decodes them."""

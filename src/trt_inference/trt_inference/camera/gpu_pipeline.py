@@ -129,7 +129,11 @@ class GpuDetector:
         self._check_inputs()
         backend.prepare(self._shapes(1))
         self._readouts(1, 0)  # to know now whether the outputs are what the head promises
-        self.batch = self._reserve_batches(batch)
+        try:
+            self.batch = self._reserve_batches(batch)
+        except BaseException:
+            self.close()
+            raise
         self._runs.kept = PLANS_KEPT * self.batch
 
     @property
