@@ -117,7 +117,9 @@ def test_what_is_planned_is_what_the_gpu_path_reserves(
 
 
 @pytest.mark.slow  # likewise
-def test_images_that_go_together_are_planned_for_in_every_mix(make_detector, card, tmp_path):
+def test_images_that_go_together_are_planned_for_in_every_mix(
+    make_detector, card, fake_cuda, tmp_path
+):
     dims = ('N', 2, 6)  # one network output for each image: two boxes, made of the image
     graph = helper.make_graph(
         [
@@ -134,7 +136,7 @@ def test_images_that_go_together_are_planned_for_in_every_mix(make_detector, car
     model = tmp_path / 'net.onnx'
     opset = [helper.make_opsetid('', 13)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), model)
-    profile = {'images': ShapeRange((1, 3, 48, 64), (1, 3, 48, 64), (2, 3, 48, 64))}
+    profile = {'images': ShapeRange((1, 3, 48, 64), (2, 3, 48, 64), (2, 3, 48, 64))}
     head = Head('yolo', {'predictions': ('output',)}, {'form': 'end_to_end'})
     card = replace(
         card, input=replace(card.input, width=64, height=48), head=head,
@@ -159,8 +161,11 @@ def test_images_that_go_together_are_planned_for_in_every_mix(make_detector, car
         [part.nbytes for part in each.parts if part.what == 'inputs and outputs']
         for each in (network, before)
     )
-    assert held == plan == [(1 + 2) * (3 * 48 * 64 + 2 * 6) * 4] * 2
+    # that for one has on the GPU what the profile was tuned for
+    assert held == plan == [count * (3 * 48 * 64 + 2 * 6) * 4 for count in (2 + 2, 1 + 2)]
     one = detector.backend.activation_bytes
+    taken = sum(memory.nbytes for memory in fake_cuda.allocations.values())
+    assert taken == held[0] + one + pool.reserved_bytes['device']
     detector.backend.context(stream=detector.backend.stream)
     assert detector.backend.activation_bytes == one > 0, 'one arena for all contexts'
 
