@@ -328,6 +328,24 @@ def test_thresholds_that_change_while_a_frame_is_under_way_do_not_harm_it(make_d
     same(*finish(), wanted)
 
 
+def test_thresholds_that_are_set_while_a_plan_is_made_and_taken_back_leave_nothing(
+    make_detector, monkeypatch
+):
+    detector, reference = make_detector()
+    wanted = reference(FRAME, 'bgr8')
+    detector.thresholds = replace(CARD.thresholds, max_detections=3)
+    load = detector._kernels.load
+
+    def change(*args: str, **defines: str):
+        detector.thresholds = replace(CARD.thresholds, score=0.99)
+        return load(*args, **defines)
+
+    monkeypatch.setattr(detector._kernels, 'load', change)
+    detector(FRAME, 'bgr8')
+    detector.thresholds = replace(CARD.thresholds, max_detections=3)
+    same(detector(FRAME, 'bgr8'), wanted)
+
+
 def test_a_frame_that_nobody_waits_for_leaves_nothing_behind(make_detector):
     detector, _ = make_detector()
     detector.begin([(FRAME, 'bgr8')])
