@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -166,6 +168,19 @@ def test_a_choice_of_rows_may_lie_any_distance_apart(fill, encoding):
     pixels = whole[:, 4:104]
     tight, _ = fill(spec, pixels.copy(), encoding)
     np.testing.assert_array_equal(fill(spec, pixels, encoding)[0], tight)
+
+
+def test_rows_with_gaps_between_them_are_staged_without_a_copy_of_the_image(gpu):
+    kernels, memory, stream = gpu
+    spec = ImageInput('images', 416, 416, 'bgr', Resize('letterbox', 'top_left'))
+    tensor = memory.take('device', 3 * 416 * 416 * 4).address
+    pixels = picture('bgr8', 1952, 1080, np.random.default_rng(1))[:, :1920]
+    plan = FramePlan(kernels, memory, stream, spec, tensor, pixels, 'bgr8')
+    tracemalloc.start()
+    plan.stage(pixels)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 16
 
 
 def test_rows_may_be_any_distance_apart(fill):

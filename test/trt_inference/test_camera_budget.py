@@ -77,6 +77,16 @@ def test_a_camera_that_is_refused_is_refused_again(make, monkeypatch):
     memory.look_at('front', image(640, 480), Budget.require)
 
 
+def test_images_that_grow_are_refused_where_they_no_longer_fit(make, monkeypatch):
+    memory = make()
+    for camera in ('front', 'rear'):
+        memory.look_at(camera, image(640, 480), Budget.require)
+    room = Room('this test', 200, None, 'the test')
+    monkeypatch.setattr(camera_budget, 'room_here', lambda: room)
+    with pytest.raises(MemoryBudgetError, match='front images 2'):
+        memory.look_at('front', image(7680, 7680), Budget.require)
+
+
 def test_of_files_the_first_alone_is_looked_into(make):
     memory = make()
     judged = []

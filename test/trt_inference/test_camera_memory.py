@@ -117,7 +117,9 @@ def test_what_is_planned_is_what_the_gpu_path_reserves(
 
 
 @pytest.mark.slow  # likewise
-def test_images_that_go_together_are_planned_for_in_every_mix(make_detector, card, tmp_path):
+def test_images_that_go_together_are_planned_for_in_every_mix(
+    make_detector, card, fake_cuda, tmp_path
+):
     dims = ('N', 2, 6)  # one network output for each image: two boxes, made of the image
     graph = helper.make_graph(
         [
@@ -134,7 +136,7 @@ def test_images_that_go_together_are_planned_for_in_every_mix(make_detector, car
     model = tmp_path / 'net.onnx'
     opset = [helper.make_opsetid('', 13)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), model)
-    profile = {'images': ShapeRange((1, 3, 48, 64), (1, 3, 48, 64), (2, 3, 48, 64))}
+    profile = {'images': ShapeRange((1, 3, 48, 64), (2, 3, 48, 64), (2, 3, 48, 64))}
     head = Head('yolo', {'predictions': ('output',)}, {'form': 'end_to_end'})
     card = replace(
         card, input=replace(card.input, width=64, height=48), head=head,
@@ -159,8 +161,11 @@ def test_images_that_go_together_are_planned_for_in_every_mix(make_detector, car
         [part.nbytes for part in each.parts if part.what == 'inputs and outputs']
         for each in (network, before)
     )
-    assert held == plan == [(1 + 2) * (3 * 48 * 64 + 2 * 6) * 4] * 2
+    # that for one has on the GPU what the profile was tuned for
+    assert held == plan == [count * (3 * 48 * 64 + 2 * 6) * 4 for count in (2 + 2, 1 + 2)]
     one = detector.backend.activation_bytes
+    taken = sum(memory.nbytes for memory in fake_cuda.allocations.values())
+    assert taken == held[0] + one + pool.reserved_bytes['device']
     detector.backend.context(stream=detector.backend.stream)
     assert detector.backend.activation_bytes == one > 0, 'one arena for all contexts'
 
@@ -243,6 +248,38 @@ def test_cameras_that_sent_nothing_yet_are_assumed_and_then_known(card, network)
     assert (front.basis, front.held) == ('exact', True)
     assert (rear.basis, rear.held) == ('assumed', False)
     assert front.nbytes < rear.nbytes
+
+
+def test_of_images_that_go_together_those_of_cameras_still_to_send_are_to_be_taken(card, network):
+    cameras = dict.fromkeys(('front', 'rear', 'left'), Frames(640, 480, 'bgr8'))
+    of_one = [part.nbytes for part in _images(card, network, cameras, staged=(), batch=1)]
+    for staged, held in ((), 0), (['rear'], 1), (['rear', 'left'], 3), (cameras, 6):
+        parts = _images(card, network, cameras, staged=staged, batch=3)
+        assert sum(part.nbytes for part in parts if part.held) == held * of_one[0]
+        assert sum(part.nbytes for part in parts if not part.held) == (6 - held) * of_one[0]
+        assert len({part.owner for part in parts}) == len(parts), 'diagnostics name each apart'
+
+
+def test_many_cameras_of_different_sizes_are_reckoned_with_at_once(card, network):
+    cameras = {f'camera {width}': Frames(width, 480, 'bgr8') for width in range(600, 640)}
+    for batch, largest in ((1, 8), (4, 32)):
+        parts = _images(card, network, cameras, batch=batch)
+        times = [int(part.source.split(' x ')[0]) // IN_FLIGHT for part in parts]
+        assert sum(times) == batch * largest, 'the mixes that take most'
+
+
+def test_images_larger_than_the_memory_here_are_reckoned_with(card, network):
+    camera = {'': Frames(99_999, 99_999, 'bgra8')}
+    budget = node_budget(card, network, camera, ROOM, mapped=True)
+    messages = next(part for part in budget.parts if part.what == 'messages')
+    assert messages.nbytes == 3 * 4 * 99_999**2
+    with pytest.raises(MemoryBudgetError, match='messages'):
+        budget.require()
+
+
+def _images(card, network, cameras, **settings):
+    parts = camera_parts(card, network, cameras, mapped=True, **settings)
+    return [part for part in parts if part.what == 'images']
 
 
 def test_a_camera_larger_than_assumed_can_be_refused_at_its_first_image(card, network):

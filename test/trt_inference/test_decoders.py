@@ -306,6 +306,17 @@ def test_numbers_that_no_box_has_are_dropped(made, outputs, rubbish):
     assert (found.boxes <= (192, 96, 192, 96)).all()
 
 
+def test_boxes_that_are_none_take_no_place_from_others():
+    (scores,), (distances,) = gfl_outputs((4,), 0.5, logits=False)
+    others = scores.max(axis=2) < 0.3
+    assert others.sum() * len(CLASSES) > MAX_CANDIDATES
+    scores[others] = 0.99
+    distances[others] = np.nan
+    made = card('gfl', {'scores': 's', 'distances': 'd'}, {'strides': (4,), 'bins': 8})
+    found = decode(made, {'s': scores, 'd': distances}, multi_label=True)
+    assert found.classes.tolist() == [label for _, label, _ in KNOWN]
+
+
 @cases
 def test_other_shapes_are_refused(made, outputs):
     for name, output in outputs.items():

@@ -328,6 +328,24 @@ def test_thresholds_that_change_while_a_frame_is_under_way_do_not_harm_it(make_d
     same(*finish(), wanted)
 
 
+def test_thresholds_that_are_set_while_a_plan_is_made_and_taken_back_leave_nothing(
+    make_detector, monkeypatch
+):
+    detector, reference = make_detector()
+    wanted = reference(FRAME, 'bgr8')
+    detector.thresholds = replace(CARD.thresholds, max_detections=3)
+    load = detector._kernels.load
+
+    def change(*args: str, **defines: str):
+        detector.thresholds = replace(CARD.thresholds, score=0.99)
+        return load(*args, **defines)
+
+    monkeypatch.setattr(detector._kernels, 'load', change)
+    detector(FRAME, 'bgr8')
+    detector.thresholds = replace(CARD.thresholds, max_detections=3)
+    same(detector(FRAME, 'bgr8'), wanted)
+
+
 def test_a_frame_that_nobody_waits_for_leaves_nothing_behind(make_detector):
     detector, _ = make_detector()
     detector.begin([(FRAME, 'bgr8')])
@@ -398,6 +416,24 @@ def test_a_picture_that_cannot_be_read_leaves_the_batch_without_harm(make_batche
         detector.begin([PICTURES[0], (FRAME, 'mono8')])
     for found, picture in zip(detector.begin(PICTURES)(), PICTURES, strict=True):
         same(found, reference(*picture))
+
+
+def test_without_memory_for_all_batches_what_the_smaller_ones_took_is_free(
+    make_batches, monkeypatch
+):
+    opened = []
+    open_context = TensorRtBackend.context
+
+    def short(backend, *args, **settings):
+        opened.append(backend)
+        if len(opened) > 1:
+            raise InferenceError('out of memory')
+        return open_context(backend, *args, **settings)
+
+    monkeypatch.setattr(TensorRtBackend, 'context', short)
+    with pytest.raises(InferenceError, match='out of memory'):
+        make_batches(batch=4)
+    assert len(opened[0].contexts) == 1, 'its own, which the CPU path goes on with'
 
 
 @pytest.fixture

@@ -149,6 +149,20 @@ def test_a_network_that_cannot_be_recorded_is_said_too(engine, card):
     assert str(loaded).startswith('gpu: no CUDA graph of this network')
 
 
+def test_that_images_of_one_size_cannot_be_recorded_is_said_when_they_come(
+    engine, card, picture, fake_cuda, monkeypatch
+):
+    loaded = Loaded(card, engine())
+    try:
+        assert str(loaded) == 'gpu'
+        failure = fake_cuda.cudaError_t.cudaErrorMemoryAllocation
+        monkeypatch.setattr(fake_cuda, 'cudaGraphInstantiate', lambda *_: (failure, None))
+        assert len(loaded.detector(picture, 'bgr8'))
+        assert str(loaded).startswith('gpu: no CUDA graph of this network')
+    finally:
+        loaded.close()
+
+
 def test_what_the_cpu_cannot_mend_is_an_error_and_leaves_nothing(engine, card, fake_cuda):
     backend = engine()
     other = replace(card, input=replace(card.input, width=96))

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from trt_engine.errors import DecodeError
 from trt_engine.errors import ImageError
 from trt_engine.errors import InferenceError
 from trt_inference.camera.detections import Detections
@@ -454,6 +455,21 @@ def test_a_picture_that_spoils_a_batch_costs_the_others_nothing():
     assert numbers(running.results) == [2]
     ((stream, error),) = running.errors
     assert (stream, str(error)) == (0, 'spoilt')
+
+
+def test_outputs_that_cannot_be_decoded_cost_the_other_cameras_of_the_run_nothing():
+    running = Running(batch=2, in_flight=2)
+    running.detector.failures[1] = DecodeError('a class that the card does not have')
+    running.worker.put(0, image(1))
+    running.worker.put(1, image(2))
+    running.worker.start()
+    for _ in ('before the frames', 'after them'):
+        running.wait_until_idle()
+    running.worker.stop()
+
+    assert numbers(running.results) == [2]
+    assert [stream for stream, _ in running.errors] == [0]
+    assert running.detector.begun == [[1, 2], [1], [2]]
 
 
 def test_a_run_that_fails_is_reported_for_each_of_its_cameras():

@@ -22,7 +22,10 @@ class HostArray:
     Attributes:
         host: The array.
         pointer: Its address, which `resize` may change.
+        device_bytes: It has no device memory.
     """
+
+    device_bytes = 0
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.host: Array = np.zeros(0, dtype)

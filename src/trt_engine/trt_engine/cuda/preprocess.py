@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import ctypes
+from itertools import pairwise
 
 import numpy as np
 
@@ -146,6 +147,7 @@ class FramePlan:
             down[:, :2] = np.searchsorted(self._rows, down[:, :2])
             chroma = int(np.searchsorted(self._rows, rows)) * step
             shape = (len(self._rows), *shape[1:])
+            self._runs = _runs(self._rows)
         self.staged_bytes = 0 if resident else shape[0] * step
         self._frame = None if resident else Exchange(memory, self.staged_bytes)
         self.pointer: int = (
@@ -206,8 +208,12 @@ class FramePlan:
         # One thread: giving parts to others, or sending them while the rest is copied, took longer.
         if self._rows is None:
             np.copyto(self._pixels, pixels)
-        else:
+        elif pixels.flags.c_contiguous:
             np.take(pixels, self._rows, axis=0, out=self._pixels, mode='clip')
+        else:
+            # of rows with gaps between them, np.take would first make a copy of the whole image
+            for place, rows in self._runs:
+                self._pixels[place] = pixels[rows]
 
     def upload(self, stream: Stream) -> None:
         """Put the copy of what was staged into a stream.
@@ -274,6 +280,15 @@ def _rows_read(down: Array, rows: int, form: str, of: int) -> Array | None:
         whole = np.stack([pairs * 2, pairs * 2 + 1], axis=1).reshape(-1)
         read = np.concatenate([whole, rows + pairs])
     return read if len(read) <= _MOST_ROWS * of else None
+
+
+def _runs(rows: Array) -> list[tuple[slice, slice]]:
+    """Return rows that follow each other: where they are in the list, and in the image."""
+    edges = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
+    return [
+        (slice(begin, end), slice(int(rows[begin]), int(rows[begin]) + end - begin))
+        for begin, end in pairwise(edges)
+    ]
 
 
 def _taps(size: int, fitted: int, *, at_edges_alone: bool) -> Array:

@@ -166,6 +166,11 @@ class DeviceArray:
         self._capacity = 0
         self.resize(shape)
 
+    @property
+    def device_bytes(self) -> int:
+        """Return how much device memory it has, which may be more than `host` takes."""
+        return self._capacity
+
     def resize(self, shape: tuple[int, ...]) -> None:
         """Take another shape; what both sides held is lost. Device memory grows and never shrinks.
 

@@ -103,15 +103,18 @@ def loaded_memory(name: str, backend: TensorRtBackend) -> NetworkMemory:
         for info in backend.tensors
         if info.name in backend.memory
     )
-    reserved = [
-        each.host.nbytes for context in backend.contexts for each in context.memory.values()
-    ]
+    reserved = [each for context in backend.contexts for each in context.memory.values()]
     streamed = backend.streamed_bytes
     parts = (
         _weights(name, backend.plan_bytes - streamed, 'bound', 'the engine file, with its kernels'),
         *((_streamed(name, streamed, 'exact'),) if streamed else ()),
         _activations(name, backend.activation_bytes, 'exact', 'TensorRT says so, scratch included'),
-        *_both_sides(name, sum(reserved), f'{len(reserved)} tensors'),
+        *_both_sides(
+            name,
+            sum(each.device_bytes for each in reserved),
+            sum(each.host.nbytes for each in reserved),
+            f'{len(reserved)} tensors',
+        ),
     )
     notes = tuple(f'{each} of {name}, which grows as it must' for each in backend.varying)
     return NetworkMemory(name, tensors, tuple(replace(part, held=True) for part in parts), notes)
@@ -159,7 +162,7 @@ def built_memory(
             for nbytes in (persistent,)
             if nbytes is not None
         ),
-        *_exchanges(name, tensors, batch),
+        *_exchanges(name, card.build, tensors, batch),
     )
     return NetworkMemory(name, tensors, parts, _notes(card))
 
@@ -197,7 +200,7 @@ def onnx_memory(
         if limit is None
         else Part(name, SCRATCH, limit * MIB, 'device', 'bound',
                   "the card's memory_mib.workspace"),
-        *_exchanges(name, tensors, batch),
+        *_exchanges(name, card.build, tensors, batch),
     )  # fmt: skip
     return NetworkMemory(name, tensors, parts, _notes(card, largest.unknown))
 
@@ -265,17 +268,29 @@ def _activations(name: str, nbytes: int, basis: Basis, source: str) -> Part:
     return Part(name, ACTIVATIONS, nbytes, 'device', basis, source)
 
 
-def _exchanges(name: str, tensors: Sequence[TensorInfo], batch: int) -> tuple[Part, ...]:
-    """Return inputs and outputs, which the backend has on both sides and for each batch size."""
+def _exchanges(
+    name: str, build: Build, tensors: Sequence[TensorInfo], batch: int
+) -> tuple[Part, ...]:
+    """Return inputs and outputs, which the backend has on both sides and for each batch size.
+
+    Of the GPU's memory a single image keeps what the profile was tuned for: with that it begins.
+    """
     of_one = sum(math.prod(info.shape) * info.dtype.itemsize for info in tensors)
+    profile = build.profiles[0] if build.profiles else {}
+    tuned = max(
+        (profile[each.name].opt[0] // each.shape[0] for each in tensors if each.name in profile),
+        default=1,
+    )
+    host = of_one * batch * (batch + 1) // 2
+    device = host + of_one * (max(1, tuned) - 1)
     more = f', for 1 to {batch} images' if batch > 1 else ''
-    return _both_sides(name, of_one * batch * (batch + 1) // 2, f'{len(tensors)} tensors{more}')
+    return _both_sides(name, device, host, f'{len(tensors)} tensors{more}')
 
 
-def _both_sides(name: str, nbytes: int, source: str) -> tuple[Part, ...]:
+def _both_sides(name: str, device: int, host: int, source: str) -> tuple[Part, ...]:
     return (
-        Part(name, 'inputs and outputs', nbytes, 'device', 'exact', source),
-        Part(name, 'inputs and outputs', nbytes, 'host', 'exact', source),
+        Part(name, 'inputs and outputs', device, 'device', 'exact', source),
+        Part(name, 'inputs and outputs', host, 'host', 'exact', source),
     )
 
 

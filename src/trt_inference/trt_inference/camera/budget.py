@@ -105,7 +105,8 @@ class CameraBudget:
 
     def _reckon(self, cameras: dict[str, Frames | None]) -> Budget:
         detector = self._detector
-        staged = [name for name, frames in self._cameras.items() if frames]
+        # for images that are not like those before, memory is still to be taken
+        staged = [name for name, seen in self._cameras.items() if seen and seen == cameras[name]]
         return node_budget(
             self._card,
             self._network,

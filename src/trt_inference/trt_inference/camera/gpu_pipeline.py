@@ -129,7 +129,11 @@ class GpuDetector:
         self._check_inputs()
         backend.prepare(self._shapes(1))
         self._readouts(1, 0)  # to know now whether the outputs are what the head promises
-        self.batch = self._reserve_batches(batch)
+        try:
+            self.batch = self._reserve_batches(batch)
+        except BaseException:
+            self.close()
+            raise
         self._runs.kept = PLANS_KEPT * self.batch
 
     @property
@@ -259,17 +263,24 @@ class GpuDetector:
     def _free_plan(self, pictures: Sequence[Incoming]) -> BatchPlan:
         """Return a plan for such pictures that no run under way has."""
         key = tuple(each.key for each in pictures)
-        return self._runs.plan(key, self.thresholds, partial(self._make_plan, pictures))
+        thresholds = self.thresholds  # others may set it at any time
+        return self._runs.plan(key, thresholds, partial(self._make_plan, pictures, thresholds))
 
-    def _make_plan(self, pictures: Sequence[Incoming], memory: Lease) -> BatchPlan:
+    def _make_plan(
+        self, pictures: Sequence[Incoming], thresholds: Thresholds, memory: Lease
+    ) -> BatchPlan:
         count = len(pictures)
-        images = [self._plan_image(memory, each, n, count) for n, each in enumerate(pictures)]
+        images = [
+            self._plan_image(memory, each, thresholds, n, count) for n, each in enumerate(pictures)
+        ]
         for image, picture in zip(images, pictures, strict=True):
             if picture.jpeg is None:
                 image.frame.stage(picture.pixels)
         return BatchPlan(self._contexts[count], images, memory, spin=self._spin)
 
-    def _plan_image(self, memory: Lease, picture: Incoming, index: int, count: int) -> ImagePlan:
+    def _plan_image(
+        self, memory: Lease, picture: Incoming, thresholds: Thresholds, index: int, count: int
+    ) -> ImagePlan:
         """Plan the work on one picture of several: what comes before the network, and after it."""
         spec, stream, inputs = self._spec, self.backend.stream, self._contexts[count].memory
         tensor = inputs[spec.tensor]
@@ -293,7 +304,7 @@ class GpuDetector:
             self._readouts(count, index),
             partial(device_address, memories=self._contexts[count].memory, name=self.card.name),
             classes=len(self.card.classes),
-            thresholds=self.thresholds,
+            thresholds=thresholds,
             geometry=frame.geometry,
         )
         return ImagePlan(frame, detections)

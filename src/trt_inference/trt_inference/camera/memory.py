@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
-from itertools import product
-from operator import mul
+from heapq import nlargest
+from itertools import chain
 
 import numpy as np
 
@@ -79,7 +79,7 @@ class Frames:
         return (self.width, self.height, self.encoding) == (width, height, encoding)
 
     def pixels(self) -> Array:
-        """Return an array as `Preprocessor` takes them, whose content is not written."""
+        """Return an array as `Preprocessor` takes them, which takes no memory."""
         name = 'bgr8' if self.encoding == JPEG else self.encoding
         encoding = find_encoding(name)
         row = self.width * encoding.channels * encoding.sample_bytes
@@ -87,7 +87,7 @@ class Frames:
             name, width=self.width, height=self.height, step=row,
             size=row * encoding.rows(self.height), big_endian=False,
         )  # fmt: skip
-        return np.empty(layout.shape, layout.sample)
+        return np.broadcast_to(np.zeros((), layout.sample), layout.shape)
 
     def staged(self, nvjpeg: bool) -> Frames:
         """Return the images as they are brought to the GPU, where nvJPEG takes them or not."""
@@ -117,7 +117,7 @@ def camera_parts(
         cameras: Name -> images; None for those that have sent none, which count as `UNSEEN`.
         mapped: Whether the GPU reads the host's memory in place, as on a board with one memory.
         thresholds: What counts as a detection; the card's where not given.
-        staged: Names of the cameras whose memory was reserved already.
+        staged: Names of the cameras whose memory for such images was reserved already.
         in_flight: As of `GpuDetector`, likewise batch.
         batch: Most images that go through the network together.
         nvjpeg: Whether compressed images are decoded on the GPU; what nvJPEG takes for its own
@@ -137,14 +137,21 @@ def camera_parts(
         alike.setdefault(frames.staged(nvjpeg), []).append(camera)
     for frames, names in sent.items():
         parts += _messages(_owner(network, names), frames, len(names), nvjpeg)
-    counts = _image_plans({frames: len(names) for frames, names in alike.items()}, batch)
+    wanted, had = (
+        _image_plans({frames: sum(map(counts, names)) for frames, names in alike.items()}, batch)
+        for counts in (lambda name: True, lambda name: name in staged)
+    )
     for frames, names in alike.items():
-        parts += _staging(
-            card, network, frames, _owner(network, names),
-            mapped=mapped, thresholds=thresholds or card.thresholds,
-            times=in_flight * counts[frames], together=batch > 1,
-            held=any(name in staged for name in names),
-        )  # fmt: skip
+        owner, have = _owner(network, names), had[frames]
+        # memory for images that go together is taken once the last of their cameras sends
+        more = wanted[frames] - have, f'{owner}, together' if have else owner, False
+        for count, whose, held in ((have, owner, True), more):
+            if count > 0:
+                parts += _staging(
+                    card, network, frames, whose,
+                    mapped=mapped, thresholds=thresholds or card.thresholds,
+                    times=in_flight * count, together=batch > 1, held=held,
+                )  # fmt: skip
     return tuple(parts)
 
 
@@ -173,7 +180,8 @@ def node_budget(
         room: What is free, read after the network was loaded; see `room_here`.
         mapped: Whether the GPU reads the host's memory in place.
         thresholds: What counts as a detection.
-        staged: Names of the cameras whose memory was reserved before `room` was read.
+        staged: Names of the cameras whose memory for such images was reserved before `room` was
+            read.
         in_flight: Runs that may be begun and not finished.
         batch: Most images that go through the network together, as the detector says.
         nvjpeg: Whether the detector takes JPEG.
@@ -264,12 +272,19 @@ def _image_plans(numbers: Mapping[Frames, int], batch: int) -> dict[Frames, int]
         numbers: How many cameras send each size.
         batch: Most images that go through the network together.
     """
-    mixes = [
-        mix
-        for mix in product(*(range(min(number, batch) + 1) for number in numbers.values()))
-        if 1 <= sum(mix) <= batch
-    ]
-    sizes = [frames.pixels().nbytes for frames in numbers]
-    mixes.sort(key=lambda mix: -sum(map(mul, mix, sizes)))
-    kept = mixes[: PLANS_KEPT * batch]
-    return {frames: sum(mix[place] for mix in kept) for place, frames in enumerate(numbers)}
+    limit = PLANS_KEPT * batch
+    # Of each number of images the largest mixes, of some sizes and then of one more: there are as
+    # many of all as a power of the number of sizes.
+    kept: dict[int, list[tuple[int, tuple[int, ...]]]] = {0: [(0, ())]}
+    for frames, number in numbers.items():
+        nbytes = frames.pixels().nbytes
+        larger: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+        for images, mixes in kept.items():
+            for more in range(min(number, batch - images) + 1):
+                larger.setdefault(images + more, []).extend(
+                    (whole + more * nbytes, (*mix, more)) for whole, mix in mixes
+                )
+        kept = {images: nlargest(limit, mixes) for images, mixes in larger.items()}
+    del kept[0]
+    chosen = nlargest(limit, chain.from_iterable(kept.values()))
+    return {frames: sum(mix[place] for _, mix in chosen) for place, frames in enumerate(numbers)}

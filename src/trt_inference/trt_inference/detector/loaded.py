@@ -68,7 +68,12 @@ class LoadedNetwork(ABC, Generic[Detects]):
         what = self.pipeline + self._details()
         if copies := getattr(self.detector, 'copies_left_out', 0):
             what += f', {copies} copies left out'
-        return f'{what}: {self.remark}' if self.remark else what
+        remarks = [self.remark]
+        no_graph = getattr(self.detector, 'no_graph', '')
+        if no_graph not in self.remark:  # it came with frames of another size
+            remarks.append(no_graph)
+        remark = '; '.join(filter(None, remarks))
+        return f'{what}: {remark}' if remark else what
 
     def close(self) -> None:
         """Free everything; a second call does nothing."""

@@ -16,6 +16,7 @@ from typing import Generic
 from typing import Protocol
 from typing import TypeVar
 
+from trt_engine.errors import DecodeError
 from trt_engine.errors import PerceptionError
 from trt_engine.timing import LatencyWindow
 from trt_engine.timing import Rate
@@ -257,12 +258,26 @@ class Worker(Generic[Taken, Seen]):
         try:
             seen = run.finish()
         except PerceptionError as exc:
+            # what the network made of one of them spoils it for all
+            alone = isinstance(exc, DecodeError) and len(run.frames) > 1
             for each in run.frames:
-                self._fail(each.frame, exc)
+                if alone:
+                    self._look_again(each)
+                else:
+                    self._fail(each.frame, exc)
             return
         stages_ms = self._detector.stages_ms
         for each, what in zip(run.frames, seen, strict=True):
             self._hand_over(each, what, dict(stages_ms))
+
+    def _look_again(self, read: _Read[Taken]) -> None:
+        """Look at one frame of a run that failed; the run has left room for another."""
+        try:
+            finish = self._detector.begin([read.taken])
+        except PerceptionError as exc:
+            self._fail(read.frame, exc)
+        else:
+            self._finish(_Run([read], finish))
 
     def _hand_over(self, read: _Read[Taken], seen: Seen, stages_ms: dict[str, float]) -> None:
         frame, statistics = read.frame, self.statistics[read.frame.stream]

@@ -14,6 +14,7 @@ import numpy as np
 
 from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.card import Card
+from trt_engine.card import Thresholds
 from trt_engine.cuda.detections3d import DetectionsPlan3d
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Lease
@@ -303,8 +304,9 @@ class GpuLidarDetector(CloudDetector):
             capacity = capacity_for(count)
         # a cloud without a point has any layout
         layout = records.layout if count else self._layout
+        thresholds = self.thresholds  # others may set it at any time
         plan = self._runs.plan(
-            layout, self.thresholds, partial(self._make_plan, layout, capacity)
+            layout, thresholds, partial(self._make_plan, layout, capacity, thresholds)
         )  # fmt: skip
         self._capacity, self._layout = capacity, layout
         plan.pillars.stage(records)
@@ -312,7 +314,9 @@ class GpuLidarDetector(CloudDetector):
 
     # --- the work, recorded --------------------------------------------------------------------
 
-    def _make_plan(self, layout: PointLayout, capacity: int, memory: Lease) -> CloudPlan:
+    def _make_plan(
+        self, layout: PointLayout, capacity: int, thresholds: Thresholds, memory: Lease
+    ) -> CloudPlan:
         if self.before_plan is not None:
             self.before_plan(layout, capacity)
         pillars = PillarPlan(self._kernels, memory, self._route.target, layout, capacity)
@@ -323,7 +327,7 @@ class GpuLidarDetector(CloudDetector):
             self._readout(),
             partial(device_address, memories=self._engine.memory, name=self.card.name),
             classes=len(self.card.classes),
-            thresholds=self.thresholds,
+            thresholds=thresholds,
         )
         return CloudPlan(
             pillars, self._route, self._engine, detections, memory, spin=self._spin

@@ -19,6 +19,7 @@ from trt_engine.preprocess import Geometry
 from trt_inference.camera.decoders.head import finish
 from trt_inference.camera.decoders.head import grid
 from trt_inference.camera.decoders.head import labelled
+from trt_inference.camera.decoders.head import MAX_CANDIDATES
 from trt_inference.camera.decoders.head import read_strides
 from trt_inference.camera.decoders.head import strongest
 from trt_inference.camera.detections import Detections
@@ -127,6 +128,11 @@ class GflDecoder:
         if self._logits:
             scores = 1 / (1 + np.exp(-scores.astype(np.float32)))
         rows, classes, chosen = labelled(scores, thresholds)
+        if len(rows) > MAX_CANDIDATES:
+            # those without a mean, which `finish` drops, take no place from others
+            highest = distances.reshape(-1, 4, self._bins).max(axis=2)
+            sound = np.isfinite(highest).all(axis=1)[rows]
+            rows, classes, chosen = rows[sound], classes[sound], chosen[sound]
         # the distributions of the rest need not be summed
         best = strongest(chosen)
         rows, classes = rows[best], classes[best]
