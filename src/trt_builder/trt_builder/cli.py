@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from importlib import import_module
 import io
-import os
 import sys
 
-from trt_engine.errors import ConfigError
-from trt_engine.errors import PerceptionError
+from trt_engine.command import end_well
 
 USAGE = 2
-INTERRUPTED = 130
 
 # verb -> module of `commands`; any other first word is the card of an engine to build
 VERBS: Mapping[str, str] = {
@@ -43,21 +40,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_arguments(parser)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # names of files may be no text
-    try:
-        status: int = command.run(parser.parse_args(words))
-        sys.stdout.flush()
-        return status
-    except PerceptionError as exc:
-        print(f'error: {exc}', file=sys.stderr)
-        return USAGE if isinstance(exc, ConfigError) else 1
-    except BrokenPipeError:
-        # whoever read has gone; the interpreter flushes once more at its end, into nothing
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as exc:
-        where = f'{exc.filename}: ' if exc.filename is not None else ''
-        print(f'error: {where}{exc.strerror or exc}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        return INTERRUPTED
+    return end_well(lambda: command.run(parser.parse_args(words)), misused=USAGE)

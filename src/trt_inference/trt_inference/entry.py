@@ -33,9 +33,12 @@ def lidar_inference() -> int:
 
 def plan() -> int:
     """Run the command plan; return the exit status."""
-    from trt_inference.plan.command import main
+    try:
+        from trt_inference.plan.command import main
 
-    return main()
+        return main()
+    except KeyboardInterrupt:  # while it was still importing
+        return 130
 
 
 def replay() -> int:
