@@ -129,6 +129,7 @@ def test_a_real_run_on_simulated_sweeps(card, tmp_path, capsys):
         (['--rename', 'van=bus'], '--rename van=bus: wanted .* the second a class'),
         (['--ranges-m', '30', '15'], r'--ranges-m is \(30.0, 15.0\); allowed: distances'),
         (['--score', '2'], r'--score 2.0, .*; allowed: 0 to 1'),
+        (['--centre-m', 'nan'], r'--centre-m nan, .*; allowed: 0 to 1, above 0'),
         (['--least-points', '1000'], 'nothing that counts is in it; its labels are car, ped'),
         (['--json', '/no/such/report'], 'there is no folder /no/such'),
         (['--backend', 'tensorrt'], 'TensorRT cannot run here'),

@@ -232,7 +232,7 @@ def _question(card: Card, args: argparse.Namespace) -> Question:
     ranges = tuple(args.ranges_m)
     if not all(a < b for a, b in zip((0.0, *ranges), ranges, strict=False)):
         raise ConfigError(f'--ranges-m is {ranges}; allowed: distances above 0 that rise')
-    if not 0 <= args.score <= 1 or args.centre_m <= 0 or args.least_points < 0:
+    if not 0 <= args.score <= 1 or not args.centre_m > 0 or args.least_points < 0:
         raise ConfigError(
             f'--score {args.score}, --centre-m {args.centre_m}, --least-points '
             f'{args.least_points}; allowed: 0 to 1, above 0, at least 0'
