@@ -7,11 +7,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 import io
 import sys
 
+from trt_engine.card import load_card
 from trt_engine.command import end_well
+from trt_engine.errors import ConfigError
+from trt_engine.errors import PerceptionError
 
 USAGE = 2
 
@@ -40,4 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_arguments(parser)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # names of files may be no text
-    return end_well(lambda: command.run(parser.parse_args(words)), misused=USAGE)
+
+    def work() -> int:
+        if verb is None and words:
+            _check_verb(words[0])
+        status: int = command.run(parser.parse_args(words))
+        return status
+
+    return end_well(work, misused=USAGE)
+
+
+def _check_verb(word: str) -> None:
+    near = get_close_matches(word, VERBS, n=1, cutoff=0.75)
+    if not near:
+        return
+    try:
+        load_card(word)
+    except PerceptionError as exc:
+        raise ConfigError(
+            f'{word!r} is neither a verb nor a card; did you mean {near[0]!r}? '
+            f'verbs: {", ".join(VERBS)}'
+        ) from exc
