@@ -60,3 +60,25 @@ def test_output_that_goes_nowhere_is_no_traceback(output, status, said, length):
     words = ['bash', '-c', shell, 'bash', *started(f'{wait}; print("x" * {length})')]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (status, said)
+
+
+@pytest.mark.parametrize(
+    ('words', 'status', 'said'),
+    [
+        ((), 0, ''),
+        (('--ros-args', '-p', 'loop:=true'), 0, ''),
+        (('--help',), 0, 'usage: replay [--help] [--ros-args -p PARAMETER:=VALUE ...]'),
+        (('street.mp4', '--ros-args'), 2, 'unrecognized arguments: street.mp4'),
+        (('--loop',), 2, 'unrecognized arguments: --loop'),
+    ],
+)
+def test_a_node_takes_parameters_alone(words, status, said):
+    start = (
+        f'import sys; sys.path.insert(0, {str(PACKAGE)!r}); '
+        'from trt_engine.command import check_node_words; check_node_words("replay", "Plays.")'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', start, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Callable
+from itertools import takewhile
 import os
 import sys
 
@@ -48,6 +50,22 @@ def end_well(
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return INTERRUPTED
+
+
+def check_node_words(name: str, purpose: str) -> None:
+    """Answer --help for a node that takes parameters alone, and refuse any other word.
+
+    Args:
+        name: Of the node.
+        purpose: What it does, as a sentence.
+    """
+    parser = ArgumentParser(
+        prog=name,
+        usage=f'{name} [--help] [--ros-args -p PARAMETER:=VALUE ...]',
+        description=purpose,
+        epilog='Its parameters, each with its meaning, are in the README.',
+    )
+    parser.parse_args(list(takewhile(lambda word: word != '--ros-args', sys.argv[1:])))
 
 
 def discard_output() -> None:
