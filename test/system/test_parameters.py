@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+import subprocess
 import sys
 from typing import get_type_hints
 
@@ -163,6 +164,16 @@ def test_a_value_of_the_command_line_that_cannot_be_is_refused(node, given, word
         pass
     assert words in str(error.value)
     assert 'wanted' in str(error.value)
+
+
+def test_a_node_to_watch_that_is_no_name_is_refused():
+    words = ['-c', 'import sys; from trt_inference.entry import watch; sys.exit(watch())']
+    done = subprocess.run(
+        [sys.executable, *words, '--ros-args', '-p', 'node:=a b'],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("watch: node is 'a b' and points_topic '', of which one names no")
 
 
 @pytest.mark.parametrize('given', ["classes:=['']", 'classes:=[]', 'classes:=[person]'])
