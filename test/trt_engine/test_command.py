@@ -48,7 +48,7 @@ def test_what_goes_wrong_is_one_line(work, status, said):
 @pytest.mark.parametrize(
     ('output', 'status', 'said'),
     [
-        ('| true', 3, ''),
+        ('| true', 0, ''),
         ('>&-', 7, ''),
         ('> /dev/full', 3, 'error: No space left on device\n'),
     ],

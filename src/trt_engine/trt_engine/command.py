@@ -28,7 +28,7 @@ def end_well(
 
     Args:
         work: Does it, and returns the exit status.
-        failed: The status where it cannot be done, or whoever read the output has gone.
+        failed: The status where it cannot be done.
         misused: The status where a word of the command line is wrong.
         stopped: What is said after Ctrl-C.
     """
@@ -40,8 +40,9 @@ def end_well(
         print(f'error: {exc}', file=sys.stderr)
         return misused if isinstance(exc, ConfigError) else failed
     except BrokenPipeError:
+        # whoever read has seen enough; of another status `ros2 run` would tell, into the same pipe
         discard_output()
-        return failed
+        return 0
     except OSError as exc:
         where = f'{exc.filename}: ' if exc.filename is not None else ''
         print(f'error: {where}{exc.strerror or exc}', file=sys.stderr)

@@ -132,7 +132,7 @@ class WatchNode(Node):  # type: ignore[misc]
             return None
         return (
             f'nothing came on {self._detections_topic} in {self._config.startup_timeout_s:g} s; is '
-            'the inference node active (ros2 lifecycle get), and does it get images?'
+            'the inference node active (its log and /diagnostics say), and does it get images?'
         )
 
     def _is_over(self) -> bool:
