@@ -7,13 +7,14 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-from trt_engine.command import check_node_words
 from trt_engine.stop_signals import StopSignals
 
 
 def builder() -> int:
     """Run the builder node; return the exit status."""
     told_to_stop = StopSignals()
+    from trt_engine.command import check_node_words
+
     check_node_words('builder', 'Builds the engines that it is asked for.')
     from trt_builder.node import main
 

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from trt_engine.command import check_node_words
 from trt_engine.stop_signals import StopSignals
 
 
 def fusion() -> int:
     """Run the fusion node; return the exit status."""
     told_to_stop = StopSignals()
+    from trt_engine.command import check_node_words
+
     check_node_words('fusion', 'Brings together what a camera and a lidar have found.')
     from trt_inference.fusion.node import main
 
@@ -28,6 +29,8 @@ def inference() -> int:
 def lidar_inference() -> int:
     """Run the lidar node; return the exit status."""
     told_to_stop = StopSignals()
+    from trt_engine.command import check_node_words
+
     check_node_words('lidar_inference', 'Turns the clouds of a lidar into detections.')
     from trt_inference.lidar.node import main
 
@@ -47,6 +50,8 @@ def plan() -> int:
 def replay() -> int:
     """Run the replay node; return the exit status."""
     told_to_stop = StopSignals()
+    from trt_engine.command import check_node_words
+
     check_node_words('replay', 'Publishes a rosbag2, pictures, point clouds, a video or a camera.')
     from trt_inference.replay.node import main
 
@@ -58,6 +63,8 @@ def replay() -> int:
 def watch() -> int:
     """Run the watch node; return the exit status."""
     told_to_stop = StopSignals()
+    from trt_engine.command import check_node_words
+
     check_node_words('watch', 'Tells what one inference node sees, and keeps it as a video.')
     from trt_inference.watch.node import main
 
