@@ -12,7 +12,9 @@ ENV DEBIAN_FRONTEND=noninteractive PIP_BREAK_SYSTEM_PACKAGES=1
 WORKDIR /ws
 COPY src/trt_interfaces/package.xml src/trt_interfaces/package.xml
 COPY src/trt_engine/package.xml src/trt_engine/package.xml
+COPY src/trt_builder/package.xml src/trt_builder/package.xml
 COPY src/trt_inference/package.xml src/trt_inference/package.xml
+COPY src/jetson_monitor/package.xml src/jetson_monitor/package.xml
 COPY src/trt_validation/package.xml src/trt_validation/package.xml
 COPY src/trt_bringup/package.xml src/trt_bringup/package.xml
 COPY tools/requirements/runtime.txt tools/requirements/runtime.txt

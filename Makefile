@@ -6,6 +6,11 @@
 #   make build MODEL=yolox_nano ONNX=a.onnx    what building its engine would do, on any machine
 #   make build FLAVOUR=tensorrt                builds it: tensorrt on a Jetson, or tensorrt_rtx
 #   make test                                  every test; ends with what was not run, and why
+#   make unit                                  those that need no ROS and do not take long
+#   make lint                                  ruff, mypy, and our calls of TensorRT against its types
+#   make bench                                 what a camera frame costs on this CPU, and on its way
+#   make bench-monitor                         what watching the board costs
+#   make clean                                 deletes what the others made, .deps and out too
 PYTHON ?= python3
 MODEL ?= demo
 SOURCE ?=
@@ -22,12 +27,9 @@ help:
 setup:
 	@$(PYTHON) tools/setup.py
 
-demo: setup
-	@bash -c '$(ENV) && exec python tools/demo.py --card "$(MODEL)" --source "$(SOURCE)" --onnx "$(ONNX)"'
-
 demo-lidar: MODEL = demo_lidar
-demo-lidar: setup
-	@bash -c '$(ENV) && exec python tools/demo.py --card "$(MODEL)" --source "$(SOURCE)"'
+demo demo-lidar: setup
+	@bash -c '$(ENV) && exec python tools/demo.py --card "$(MODEL)" --source "$(SOURCE)" --onnx "$(ONNX)"'
 
 build: setup
 	@bash -c '$(ENV) && exec ros2 run trt_builder trt_build "$(MODEL)" $(if $(ONNX),--onnx "$(ONNX)") \

@@ -70,7 +70,10 @@ def run(arguments: argparse.Namespace, told_to_stop: Callable[[], bool]) -> int:
     from trt_engine.model_file import resolve_model
 
     out = arguments.out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f'--out {out}: no folder can be made there: {exc.strerror}') from exc
     card = load_card(arguments.card, onnx=arguments.onnx or None)
     sensor = LIDAR if isinstance(card.input, PointsInput) else CAMERA
     if sensor is LIDAR and arguments.onnx:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from dataclasses import replace
 import json
 from pathlib import Path
+import sys
 import time
 from typing import Any
 
@@ -32,6 +33,7 @@ from trt_engine.backends import open_backend
 from trt_engine.card import Card
 from trt_engine.card import load_card
 from trt_engine.card import with_overrides
+from trt_engine.command import end_well
 from trt_engine.errors import PerceptionError
 from trt_engine.store import Store
 from trt_inference.camera.pipeline import Detector
@@ -135,14 +137,20 @@ class Bench:
         }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--models', type=Path, required=True, help='folder of the ONNX files')
     parser.add_argument('--coco', type=Path, required=True, help='instances.json and images/')
     parser.add_argument('--out', type=Path, required=True, help='store and results')
     parser.add_argument('--set', action='append', default=[], help='build setting for all')
     parser.add_argument('--parallel', type=int, default=PARALLEL, help='builds at a time')
     args = parser.parse_args()
+    return end_well(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(args)
 
@@ -158,7 +166,8 @@ def main() -> None:
             tell(row)
     for name in MODELS:
         tell(bench.reference(name))
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

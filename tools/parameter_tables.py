@@ -1,6 +1,9 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the parameter tables of README.md from the configuration classes."""
+"""Writes the parameter tables of README.md from the configuration classes.
+
+What the lidar node shares with the camera's stands in the table of that one only.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,15 @@ NODES: dict[str, type] = {
 
 def table(cls: type, name: str) -> str:
     """Return the parameters of one node as a Markdown table."""
+    told = rows(InferenceConfig, 'inference') if name == 'lidar_inference' else []
+    shown = [row for row in rows(cls, name) if row not in told]
+    return '\n'.join(['| parameter | default | meaning |', '|---|---|---|', *shown])
+
+
+def rows(cls: type, name: str) -> list[str]:
+    """Return a row for each parameter of one node."""
     defaults = {each.name: each.default for each in fields(cls)}
-    rows = ['| parameter | default | meaning |', '|---|---|---|']
+    rows = []
     for parameter, meaning in settings(cls).items():
         default = defaults[parameter]
         shown = '[]' if default == () else str(default).lower() if default in (True, False) else (
@@ -41,7 +51,7 @@ def table(cls: type, name: str) -> str:
         allowed = f' ({meaning.wanted})' if meaning.wanted else ''
         live = ' ⟳' if name.endswith('inference') and not meaning.read_only else ''
         rows.append(f'| `{parameter}`{live} | `{shown}` | {meaning.description}{allowed} |')
-    return '\n'.join(rows)
+    return rows
 
 
 def filled(text: str) -> str:

@@ -1,6 +1,9 @@
 # Copyright 2026 the jetson_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes docs/scene.jpg, a frame of the demo drive, and docs/overview.svg for the README."""
+"""Makes docs/scene.jpg, a frame of the demo drive, and docs/overview.svg for the README.
+
+PYTHONPATH=tools/demo_network:$PYTHONPATH python tools/picture.py
+"""
 
 from __future__ import annotations
 

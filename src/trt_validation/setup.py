@@ -24,8 +24,8 @@ setup(
     extras_require={'test': ['pytest']},  # without it colcon test runs nothing, and passes
     entry_points={
         'console_scripts': [
-            'accuracy = trt_validation.accuracy:main',
-            'lidar_accuracy = trt_validation.lidar_accuracy:main',
+            'accuracy = trt_validation.entry:accuracy',
+            'lidar_accuracy = trt_validation.entry:lidar_accuracy',
         ],
     },
 )

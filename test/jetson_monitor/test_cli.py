@@ -186,6 +186,23 @@ def test_bad_parameter_files_are_told(tmp_path, text, words):
     assert b'Traceback' not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ('verb', 'output', 'status', 'said'),
+    [
+        ('report', '>&-', 0, ''),
+        ('report', '> /dev/full', 1, 'report: No space left on device\n'),
+        ('watch --once --replay', '>&-', 0, ''),
+        ('watch --once --replay', '> /dev/full', 1, 'watch: No space left on device\n'),
+    ],
+)
+def test_output_that_goes_nowhere_is_no_traceback(log, verb, output, status, said):
+    shell = f'{sys.executable} -m jetson_monitor.entry {verb} {log} {output}'
+    done = subprocess.run(
+        ['bash', '-c', shell], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert (done.returncode, done.stderr) == (status, said and f'jetson_monitor {said}')
+
+
 def test_watch_is_a_live_table_until_ctrl_c(log):
     terminal, inner = pty.openpty()
     process = subprocess.Popen(

@@ -399,6 +399,7 @@ def test_ctrl_c_ends_it_quietly(fake_board, number):
     [
         ('period_s:=-1.0', 'period_s'),
         ('source:=magic', "source is 'magic'; wanted one of auto, sysfs"),
+        ('inference_stats:=a b', "inference_stats is 'a b', which names no topic"),
         ('replay_file:=/nowhere', None),
         ('record:=/proc/x.csv', '/proc/x.csv cannot be written'),
         ('tegrastats:=[/nowhere/tegrastats]', None),

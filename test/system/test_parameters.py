@@ -191,6 +191,16 @@ def test_a_parameters_file_that_is_no_yaml_is_told_without_a_traceback(entry, tm
     assert f"Couldn't parse params file: '--params-file {path}'" in line
 
 
+def test_a_node_to_watch_that_is_no_name_is_refused():
+    words = ['-c', 'import sys; from trt_inference.entry import watch; sys.exit(watch())']
+    done = subprocess.run(
+        [sys.executable, *words, '--ros-args', '-p', 'node:=a b'],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("watch: node is 'a b' and points_topic '', of which one names no")
+
+
 @pytest.mark.parametrize('given', ["classes:=['']", 'classes:=[]', 'classes:=[person]'])
 def test_lists_may_be_empty(given):
     with running('inference', given) as node:

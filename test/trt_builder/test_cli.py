@@ -649,7 +649,7 @@ def test_a_plan_alone_is_found_in_the_store_if_it_is_there(trt_build, keep, tmp_
     ('what', 'said'),
     [
         ('none.engine', 'there is no such file'),
-        ('xyz', 'is no key of an engine'),
+        ('xyz', 'xyz: there is no such file or folder, and it is no key of an engine'),
         ('abcd', 'no engine whose key begins with abcd'),
         ('/', 'cannot be read'),
     ],
@@ -658,6 +658,12 @@ def test_what_is_not_there_cannot_be_inspected(trt_build, what, said):
     told = trt_build('inspect', what)
     assert told.status == 1
     assert said in told.err
+
+
+def test_a_misspelt_verb_is_told_the_nearest(trt_build):
+    told = trt_build('inspct', 'demo.onnx')
+    assert told.status == 2
+    assert "'inspct' is neither a verb nor a card; did you mean 'inspect'? verbs: " in told.err
 
 
 def test_a_damaged_engine_is_said_to_be_one(trt_build, keep, root):

@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import os
+import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from trt_builder.int8.tensorrt_cache import CalibrationCache
 from trt_builder.int8.tensorrt_cache import parse_cache
 from trt_builder.int8.tensorrt_cache import read_cache
-from trt_builder.int8.tensorrt_cache import write_cache
 from trt_engine.errors import CalibrationError
 
 TEXT = """TRT-8602-EntropyCalibration2
@@ -38,15 +36,6 @@ def test_scales_are_big_endian_floats():
     assert cache.scales['scope/sub:0'] == 0
 
 
-def test_what_is_written_is_what_was_read(tmp_path):
-    path = tmp_path / 'int8.cache'
-    write_cache(path, parse_cache(TEXT, ''))
-
-    assert path.read_text() == TEXT
-    assert read_cache(path).to_text() == TEXT
-    assert os.listdir(tmp_path) == ['int8.cache']
-
-
 def test_windows_line_ends_and_empty_lines_do_not_matter():
     assert parse_cache(TEXT.replace('\n', '\r\n') + '\n\n', '') == parse_cache(TEXT, '')
 
@@ -58,10 +47,10 @@ def test_windows_line_ends_and_empty_lines_do_not_matter():
         min_size=1,
     )
 )
-def test_every_cache_survives_the_round_trip(scales):
-    cache = CalibrationCache('100300', 'MinMaxCalibration', scales)
+def test_every_scale_is_read_as_it_was_written(scales):
+    lines = [f'{name}: {struct.pack(">f", scale).hex()}\n' for name, scale in scales.items()]
 
-    assert parse_cache(cache.to_text(), '').scales == {
+    assert parse_cache(''.join(['TRT-100300-MinMaxCalibration\n', *lines]), '').scales == {
         name: float(np.float32(scale)) for name, scale in scales.items()
     }
 
@@ -97,8 +86,3 @@ def test_a_file_that_is_none_is_refused(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(CalibrationError, match=message):
         read_cache(path)
-
-
-def test_a_folder_that_is_missing_is_named(tmp_path):
-    with pytest.raises(CalibrationError, match='cannot be written'):
-        write_cache(tmp_path / 'none' / 'int8.cache', parse_cache(TEXT, ''))

@@ -176,6 +176,15 @@ def test_an_empty_store_says_so(store: Store) -> None:
     assert store.prune() == []
 
 
+@pytest.mark.parametrize(
+    'use', [lambda store: store.find(ingredients()), Store.entries, Store.verify, Store.prune]
+)
+def test_a_file_is_not_taken_for_an_empty_store(tmp_path: Path, use) -> None:
+    (tmp_path / 'engines').write_bytes(PLAN)
+    with pytest.raises(StoreError, match='engines is a file; wanted a folder'):
+        use(Store(tmp_path / 'engines'))
+
+
 def test_a_miss_names_what_differs_from_the_nearest(store: Store, entry: Entry) -> None:
     store.put(manifest(tensorrt='8.6', cuda='12.2', gpu='Orin'), PLAN)
     wanted = ingredients(gpu='NVIDIA H200', sm='9.0')

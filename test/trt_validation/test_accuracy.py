@@ -158,6 +158,9 @@ def test_flags_go_before_the_card(folder, fake):
     ('flags', 'text'),
     [
         (('--card', 'none'), "no card 'none'"),
+        (('--card', 'demo_lidar'), 'wanted image here'),
+        (('--threads', '-1'), '--threads is -1; allowed: 0 or more'),
+        (('--json', '/'), '--json /: is a folder; name a file'),
         (('--coco', 'missing.json'), 'missing.json: cannot be read'),
         (('--images', 'nowhere'), 'a.png: cannot be read'),
         (('--score', '2'), '--score is 2.0; allowed: a number from 0 up to 1'),

@@ -82,6 +82,8 @@ def main() -> int:
         return 1
     default = Path(__file__).resolve().parents[2] / 'docs' / 'scene.jpg'
     picture = cv2.imread(arguments.picture or str(default))
+    if picture is None:
+        parser.error(f'--picture {arguments.picture}: no picture that OpenCV can read')
     print(f'{date.today()}: {machine()}; {card.name}\n')
     report([frames.compare(card, backend, picture, size, arguments.rounds) for size in SIZES])
     print()

@@ -160,6 +160,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--plot', type=Path, help='an .svg')
     args = parser.parse_args(argv)
     load = os.getloadavg()[0]
+    if min(args.points) < 1 or args.rounds < 1:
+        parser.error('wanted at least 1 point, and 1 round')
     rows = [measure(count, args.rounds) for count in sorted(args.points)]
     print(f'{os.cpu_count()} cores; load {load:.1f} before, {os.getloadavg()[0]:.1f} after\n')
     print('| points | pillars | ours, ms | `np.unique`, ms | ours / `np.unique` |')

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 import statistics
+import sys
 import tempfile
 import time
 
@@ -23,6 +24,7 @@ import numpy as np
 from tools.bench.lidar import cloud
 from trt_engine.backends.tensorrt import TensorRtBackend
 from trt_engine.card import load_card
+from trt_engine.command import end_well
 from trt_engine.cuda.kernel import Kernels
 from trt_engine.cuda.memory import Event
 from trt_engine.cuda.memory import Pool
@@ -71,7 +73,7 @@ def by_events(detector: GpuLidarDetector, lidar: PlacedCloud, rounds: int) -> di
     return medians
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -81,6 +83,10 @@ def main() -> None:
     parser.add_argument('--points', type=int, default=120_000)
     parser.add_argument('--rounds', type=int, default=500)
     args = parser.parse_args()
+    return end_well(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
         card = load_card(args.card, onnx=args.onnx)
         weights = pillar_weights(card)
@@ -108,7 +114,8 @@ def main() -> None:
     print(f'| whole, from the message to boxes on the host | {whole:.3f} |')
     print(f'| the same, prepared and decoded on the CPU | {whole_cpu:.3f} |')
     print(f'| of that: preprocess, decode | {stages["preprocess"]:.3f}, {stages["decode"]:.3f} |')
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -161,6 +161,8 @@ def main() -> None:
     parser.add_argument('-p', '--parameter', action='append', default=[], help='of the node')
     parser.add_argument('--camera', help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.cameras < 1:
+        parser.error('wanted at least 1 camera')
     if args.camera is not None:
         camera(args.camera, args.hz)
     measure(args)

@@ -35,7 +35,10 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=SEED)
     parser.add_argument('--video', type=Path, help='write an MP4 as well')
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        parser.error(f'--out {args.out}: no folder can be made there: {exc.strerror}')
     video = None
     if args.video is not None:
         codec = cv2.VideoWriter.fourcc(*'mp4v')

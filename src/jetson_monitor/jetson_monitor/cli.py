@@ -38,17 +38,27 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     try:
         status: int = given.run(given)
-        sys.stdout.flush()
+        print(end='', flush=True)  # also where stdout is closed, and sys.stdout None
     except MonitorError as exc:
         print(f'jetson_monitor {given.verb}: {exc}', file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Whoever read has seen enough. What is still buffered would fail once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as exc:
+        where = f'{exc.filename}: ' if exc.filename is not None else ''
+        print(f'jetson_monitor {given.verb}: {where}{exc.strerror or exc}', file=sys.stderr)
+        _discard_output()
+        return 1
     except KeyboardInterrupt:
         return 1
     return status
+
+
+def _discard_output() -> None:
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,9 +11,12 @@ def main() -> int:
     """Run the node, or the command that is named; return the exit status."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] != '--ros-args':
-        from jetson_monitor.cli import main as command
+        try:
+            from jetson_monitor.cli import main as command
 
-        return command(arguments)
+            return command(arguments)
+        except KeyboardInterrupt:  # while it was still importing
+            return 1
     # Ctrl-C is taken before the imports, which are most of a start.
     from jetson_monitor.stop_signals import StopSignals
 

@@ -19,6 +19,7 @@ import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock
 from rclpy.clock import ClockType
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.executors import SingleThreadedExecutor
@@ -35,6 +36,7 @@ from jetson_monitor import conversions
 from jetson_monitor.control import Control
 from jetson_monitor.energy import InferenceCount
 from jetson_monitor.energy import PerInference
+from jetson_monitor.errors import ConfigError
 from jetson_monitor.errors import ControlError
 from jetson_monitor.errors import MonitorError
 from jetson_monitor.health import is_throttled
@@ -101,9 +103,7 @@ class MonitorNode(Node):  # type: ignore[misc]
         self._throttled_publisher = self.create_publisher(Bool, '~/throttled', _LATCHED)
         self._events = self.create_publisher(String, '~/events', _EVENTS)
         if config.inference_stats:
-            self.create_subscription(
-                InferenceStats, config.inference_stats, self._on_inference, _DEPTH
-            )
+            self._listen(config.inference_stats)
         if config.metrics_port:
             server = MetricsServer(config.metrics_port, config.metrics_address, self._fresh)
             self._opened.callback(server.close)
@@ -117,6 +117,12 @@ class MonitorNode(Node):  # type: ignore[misc]
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(config.diagnostics_period_s, self._publish_diagnostics, clock=steady)
         self.get_logger().info(f'{self._board_status.message}; reading {config.source}')
+
+    def _listen(self, topic: str) -> None:
+        try:
+            self.create_subscription(InferenceStats, topic, self._on_inference, _DEPTH)
+        except NameValidationException as exc:
+            raise ConfigError(f'inference_stats is {topic!r}, which names no topic: {exc}') from exc
 
     def destroy_node(self) -> None:
         """Stop the thread before the publishers that it uses are gone."""

@@ -7,16 +7,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 import io
-import os
 import sys
 
+from trt_engine.card import load_card
+from trt_engine.command import end_well
 from trt_engine.errors import ConfigError
 from trt_engine.errors import PerceptionError
 
 USAGE = 2
-INTERRUPTED = 130
 
 # verb -> module of `commands`; any other first word is the card of an engine to build
 VERBS: Mapping[str, str] = {
@@ -43,21 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_arguments(parser)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # names of files may be no text
-    try:
+
+    def work() -> int:
+        if verb is None and words:
+            _check_verb(words[0])
         status: int = command.run(parser.parse_args(words))
-        sys.stdout.flush()
         return status
+
+    return end_well(work, misused=USAGE)
+
+
+def _check_verb(word: str) -> None:
+    near = get_close_matches(word, VERBS, n=1, cutoff=0.75)
+    if not near:
+        return
+    try:
+        load_card(word)
     except PerceptionError as exc:
-        print(f'error: {exc}', file=sys.stderr)
-        return USAGE if isinstance(exc, ConfigError) else 1
-    except BrokenPipeError:
-        # whoever read has gone; the interpreter flushes once more at its end, into nothing
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as exc:
-        where = f'{exc.filename}: ' if exc.filename is not None else ''
-        print(f'error: {where}{exc.strerror or exc}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        return INTERRUPTED
+        raise ConfigError(
+            f'{word!r} is neither a verb nor a card; did you mean {near[0]!r}? '
+            f'verbs: {", ".join(VERBS)}'
+        ) from exc

@@ -13,6 +13,9 @@ from trt_engine.stop_signals import StopSignals
 def builder() -> int:
     """Run the builder node; return the exit status."""
     told_to_stop = StopSignals()
+    from trt_engine.command import check_node_words
+
+    check_node_words('builder', 'Builds the engines that it is asked for.')
     from trt_builder.node import main
 
     return main(told_to_stop)

@@ -12,11 +12,9 @@ import logging
 import sys
 
 from trt_engine.card import load_card
-from trt_engine.errors import PerceptionError
+from trt_engine.command import end_well
 from trt_engine.model_file import fetch_model
 from trt_engine.model_file import Progress
-
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,18 +24,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--force', action='store_true', help='download even if it is here already')
     args = parser.parse_args(argv)
     logging.basicConfig(format='%(message)s')
-    try:
-        card = load_card(args.card)
-        print(f'{card.name}: {card.model.source} (licence: {card.model.licence})')
-        with _progress_bar() as progress:
-            path = fetch_model(card, progress, force=args.force)
-        print(path)
-    except PerceptionError as exc:
-        print(f'error: {exc}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('stopped; run it again to go on where it stopped', file=sys.stderr)
-        return INTERRUPTED
+    return end_well(
+        lambda: _fetch(args.card, args.force),
+        stopped='stopped; run it again to go on where it stopped',
+    )
+
+
+def _fetch(name: str, force: bool) -> int:
+    card = load_card(name)
+    print(f'{card.name}: {card.model.source} (licence: {card.model.licence})')
+    with _progress_bar() as progress:
+        path = fetch_model(card, progress, force=force)
+    print(path)
     return 0
 
 

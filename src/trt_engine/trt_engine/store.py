@@ -91,7 +91,7 @@ class Store:
                 cannot be moved.
         """
         with self._mapped_errors(ingredients.key):
-            if not self.root.is_dir():
+            if not self._is_made():
                 return Found(None, f'{self.root} holds no engine yet')
             path = self.root / ingredients.key
             taken = self._take(path)
@@ -202,7 +202,7 @@ class Store:
         Returns:
             The names of the folders that went, those not used for longest first.
         """
-        if not self.root.is_dir():
+        if not self._is_made():
             return []
         gone = []
         with self._mapped_errors('prune'), self._mutex():
@@ -335,9 +335,16 @@ class Store:
         check_access(self.root)
         return path
 
+    def _is_made(self) -> bool:
+        if self.root.is_dir():
+            return True
+        if self.root.exists():
+            raise StoreError(f'{self.root} is a file; wanted a folder of engines; name another')
+        return False
+
     def _folders(self) -> list[Path]:
         with self._mapped_errors('list'):
-            if not self.root.is_dir():
+            if not self._is_made():
                 return []
             check_access(self.root)
             return [path for path in self.root.iterdir() if _KEY.fullmatch(path.name)]

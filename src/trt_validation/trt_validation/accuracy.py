@@ -28,10 +28,10 @@ from trt_engine.card import Card
 from trt_engine.card import load_card
 from trt_engine.card import Thresholds
 from trt_engine.card import with_overrides
+from trt_engine.command import end_well
 from trt_engine.errors import BackendUnavailableError
 from trt_engine.errors import ConfigError
 from trt_engine.errors import ImageError
-from trt_engine.errors import PerceptionError
 from trt_engine.model_file import resolve_model
 from trt_engine.picture import decode_picture
 from trt_inference.camera.detections import Detections
@@ -44,7 +44,6 @@ from trt_validation.coco import Classes
 from trt_validation.coco import Dataset
 from trt_validation.coco import Precision
 
-INTERRUPTED = 130
 SCORE = 0.01  # precision is asked for down to where hardly anything is right any more
 
 
@@ -166,18 +165,15 @@ class Told(Protocol):
 
 def tell(run: Callable[[argparse.Namespace], Told], args: argparse.Namespace) -> int:
     """Print and write what `run` says of a network, or why it cannot; return the exit status."""
-    try:
+
+    def work() -> int:
         report = run(args)
         print(report.to_text())
         if args.json is not None:
             write_report(args.json, report.to_json())
-    except PerceptionError as exc:
-        print(f'error: {exc}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        return INTERRUPTED
-    return 0
+        return 0
+
+    return end_well(work)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -232,8 +228,10 @@ def open_network(card: Card, onnx: Path, args: argparse.Namespace) -> Backend:
 
     Raises:
         BackendError: The backend cannot run here, refuses the network, or has no engine of it.
-        ConfigError: There is no such backend.
+        ConfigError: There is no such backend, or number of threads.
     """
+    if args.threads < 0:
+        raise ConfigError(f'--threads is {args.threads}; allowed: 0 or more')
     choice = choose_backend(args.backend)
     if choice.name != 'tensorrt':
         return open_backend(choice.name, onnx, threads=args.threads)
@@ -247,18 +245,23 @@ def open_network(card: Card, onnx: Path, args: argparse.Namespace) -> Backend:
 
 
 def check_report(path: Path | None) -> None:
-    """Refuse a report for which there is no folder, before anything is measured.
+    """Refuse a report that cannot be written, before anything is measured.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no folder for it, or it is one.
     """
-    if path is not None and not path.absolute().parent.is_dir():
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError(f'--json {path}: is a folder; name a file')
+    if not path.absolute().parent.is_dir():
         raise ConfigError(f'--json {path}: there is no folder {path.absolute().parent}')
 
 
 def _run(args: argparse.Namespace) -> Report:
     check_report(args.json)
     card = with_overrides(load_card(args.card, onnx=args.onnx), args.settings)
+    _ = card.image  # refuses a card for clouds
     thresholds = _thresholds(card, args)
     dataset = Dataset(args.coco)
     classes = dataset.match(card.classes)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The GPU path on a GPU: what a frame costs, whether it holds, and whether it sees the same.
 
-    python tools/bench/gpu frame --card yolox_nano --onnx FILE --plan ENGINE
+    python tools/bench/gpu frame --card yolox_nano --onnx FILE --plan ENGINE --picture FILE
     python tools/bench/gpu run   ... --cameras 4 --hz 30 --seconds 300
     python tools/bench/gpu equal ... --coco FOLDER --geometries 10000
 
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument('--card', required=True)
     parser.add_argument('--onnx', type=Path, help="ONNX file instead of the card's")
     parser.add_argument('--plan', type=Path, required=True, help='the engine')
-    parser.add_argument('--picture', type=Path, required=True)
+    parser.add_argument('--picture', type=Path, required=True, help='what to look at')
     parser.add_argument('--kernels', type=Path, help='folder of compiled kernels')
     parser.add_argument('--spin', action='store_true', help='wait for the GPU busily')
     parser.add_argument('--rounds', type=int, default=500, help='of frame')

@@ -9,6 +9,7 @@ from argparse import Namespace
 from dataclasses import asdict
 import json
 from pathlib import Path
+import re
 
 from trt_builder.build_process import check_in_process
 from trt_builder.commands import arguments
@@ -50,8 +51,11 @@ def run(args: Namespace) -> int:
     if path.suffix.lower() == '.onnx':
         return _inspect_model(path, args)
     if not path.exists():
-        if len(path.parts) > 1 or path.suffix:
-            raise StoreError(f'{path}: there is no such file or folder')
+        if not re.fullmatch('[0-9a-f]{4,64}', args.what):
+            raise StoreError(
+                f'{path}: there is no such file or folder, and it is no key of an engine, of which '
+                'at least 4 digits are wanted; `trt_build store list` shows them'
+            )
         path = store.root / arguments.full_key(store, args.what)
     folder = path if path.is_dir() else path.parent
     if path.is_dir() or (folder / MANIFEST).is_file():

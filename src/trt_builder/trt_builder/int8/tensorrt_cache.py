@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 import math
-import os
 from pathlib import Path
 import re
 import struct
@@ -35,12 +34,6 @@ class CalibrationCache:
     algorithm: str
     scales: Mapping[str, float] = field(hash=False)
 
-    def to_text(self) -> str:
-        """Return the text that TensorRT reads."""
-        lines = [f'TRT-{self.version}-{self.algorithm}']
-        lines += [f'{name}: {_to_hex(scale)}' for name, scale in self.scales.items()]
-        return '\n'.join(lines) + '\n'
-
 
 def read_cache(path: Path) -> CalibrationCache:
     """Return the calibration cache that a file holds.
@@ -60,21 +53,6 @@ def read_cache(path: Path) -> CalibrationCache:
     except UnicodeDecodeError as exc:
         raise CalibrationError(f'{path}: not a calibration cache but binary data') from exc
     return parse_cache(text, str(path))
-
-
-def write_cache(path: Path, cache: CalibrationCache) -> None:
-    """Write a calibration cache, whole or not at all.
-
-    Raises:
-        CalibrationError: It cannot be written.
-    """
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.write_text(cache.to_text())
-        temporary.replace(path)
-    except OSError as exc:
-        temporary.unlink(missing_ok=True)
-        raise CalibrationError(f'{path}: cannot be written: {exc.strerror or exc}') from exc
 
 
 def parse_cache(text: str, about: str) -> CalibrationCache:
@@ -117,7 +95,3 @@ def parse_cache(text: str, about: str) -> CalibrationCache:
     if not scales:
         raise CalibrationError(f'{about}: has no scales; calibrate again')
     return CalibrationCache(header[1], header[2], scales)
-
-
-def _to_hex(scale: float) -> str:
-    return struct.pack('>f', scale).hex()

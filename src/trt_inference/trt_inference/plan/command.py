@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from argparse import ArgumentTypeError
+from argparse import Namespace
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import fields
 import json
-import os
 import re
-import sys
 
+from trt_engine.command import discard_output
+from trt_engine.command import end_well
 from trt_engine.errors import ImageError
-from trt_engine.errors import PerceptionError
 from trt_engine.errors import PointsError
 from trt_engine.memory.boards import BOARDS
 from trt_engine.memory.budget import ASSUMED
@@ -53,17 +53,16 @@ class Counted:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the plan that the words ask for; return the exit status."""
     args = _parser().parse_args(argv)
-    try:
-        budget = plan(args)
-    except PerceptionError as exc:
-        print(f'error: {exc}', file=sys.stderr)
-        return USAGE
+    return end_well(lambda: _print_plan(args), failed=USAGE, misused=USAGE)
+
+
+def _print_plan(args: Namespace) -> int:
+    budget = plan(args)
     text = json.dumps(budget.to_json(), indent=2) if args.json else '\n'.join(budget.lines())
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # whoever read has gone; the interpreter flushes once more at its end, into nothing
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # whoever read has gone; the verdict holds all the same
     return DOES_NOT_FIT if budget.verdict == 'refused' else FITS
 
 

@@ -13,6 +13,7 @@ import time
 
 import cv2
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy
@@ -63,12 +64,21 @@ class WatchNode(Node):  # type: ignore[misc]
         self.summary = Summary(time.monotonic)
         self._video: VideoFile | None = None
         self._last_overlay: Array | None = None
+        self._classes: tuple[str, ...] = ()
+        self._pictures = CloudPictures()
+        try:
+            self._subscribe(config)
+        except NameValidationException as exc:
+            raise ConfigError(
+                f'node is {config.node!r} and points_topic {config.points_topic!r}, of which one '
+                f'names no topic: {exc}'
+            ) from exc
+
+    def _subscribe(self, config: WatchConfig) -> None:
         quality = QoSProfile(
             depth=_DEPTH, reliability=QoSReliabilityPolicy[config.reliability.upper()]
         )
         subscribe = partial(self.create_subscription, qos_profile=quality)
-        self._classes: tuple[str, ...] = ()
-        self._pictures = CloudPictures()
         if config.points_topic:
             kind, on_detections = Detection3DArray, self._on_boxes
         else:
@@ -123,7 +133,7 @@ class WatchNode(Node):  # type: ignore[misc]
             return None
         return (
             f'nothing came on {self._detections_topic} in {self._config.startup_timeout_s:g} s; is '
-            'the inference node active (ros2 lifecycle get), and does it get images?'
+            'the inference node active (its log and /diagnostics say), and does it get images?'
         )
 
     def _is_over(self) -> bool:
