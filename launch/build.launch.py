@@ -53,6 +53,9 @@ ARGUMENTS = [
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = context.launch_configurations
+    path = given['params_file']
+    if not Path(path).is_file():
+        raise RuntimeError(f'params_file is {path!r}, and there is no such file; check the path')
     overrides: dict[str, object] = {}
     if given['use_sim_time']:
         overrides['use_sim_time'] = given['use_sim_time'] == 'true'
@@ -65,7 +68,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         executable='builder',
         name='builder',
         namespace=given['namespace'],
-        parameters=[given['params_file'], overrides],
+        parameters=[path, overrides],
         arguments=['--ros-args', '--log-level', given['log_level']],
         respawn=True,
         respawn_delay=0.2,

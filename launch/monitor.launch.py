@@ -60,6 +60,11 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if given['autostart'] == 'false':
         return []
     parameters = [*filter(None, [given['params_file']])]
+    for path in parameters:
+        if not Path(path).is_file():
+            raise RuntimeError(
+                f'params_file is {path!r}, and there is no such file; check the path'
+            )
     time = {}
     if given['use_sim_time']:
         time['use_sim_time'] = given['use_sim_time'] == 'true'

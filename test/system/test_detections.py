@@ -122,3 +122,18 @@ def test_every_frame_of_a_bag_is_answered_with_its_own_header(
         else:
             expected = golden(image.decode(), 'bgr8')
         assert_same(message, expected, golden.card.classes)
+
+
+def test_a_cut_message_of_a_bag_is_told_with_its_topic(start, wait_until, tmp_path):
+    from rosbags.rosbag2 import Writer
+    from rosbags.typesys import get_typestore
+    from rosbags.typesys import Stores
+
+    with Writer(tmp_path / 'bag', version=9) as writer:
+        kind = 'sensor_msgs/msg/Image'
+        image = writer.add_connection('/cam', kind, typestore=get_typestore(Stores.ROS2_JAZZY))
+        writer.write(image, 1, b'\x00\x01\x00\x00\x05\x00')
+    log = start('replay', source=tmp_path / 'bag', restamp='true', wait_for_subscribers_s=0.0)
+
+    text = 'replay: /cam: a message of 6 bytes has no header; wanted at least 12; is the bag whole?'
+    wait_until(lambda: text in log.read_text(), 'the reason', 20)

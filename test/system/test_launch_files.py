@@ -62,13 +62,18 @@ def test_perception_starts_the_nodes_of_the_sensors(repository, given, expected)
         ({'sensors': 'lidar', 'transport': 'raw'}, 'clouds have none'),
         ({'lidar_card': 'mine'}, 'no node takes with sensors:=camera; wanted card'),
         ({'points_topic': '/points'}, 'wanted image_topic'),
-        ({'params_file': '/no/such.yaml'}, "params_file is '/no/such.yaml', and there is no such"),
         ({'params_file': ''}, "params_file is ''"),
     ],
 )
 def test_perception_refuses_what_it_would_have_to_leave_out(repository, given, words):
     with pytest.raises(RuntimeError, match=words):
         nodes_of(repository, 'perception', given)
+
+
+@pytest.mark.parametrize('name', ['perception', 'build', 'monitor'])
+def test_a_file_of_parameters_that_is_not_there_is_refused(repository, name):
+    with pytest.raises(RuntimeError, match='and there is no such file; check the path'):
+        nodes_of(repository, name, {'params_file': '/no/such.yaml'})
 
 
 @pytest.mark.parametrize('sensors', ['camera', 'lidar'])

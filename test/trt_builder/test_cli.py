@@ -403,7 +403,7 @@ def test_whoever_stops_reading_gets_no_traceback(keep, root):
         )  # fmt: skip
     finally:
         os.close(write)
-    assert (told.returncode, told.stderr) == (1, '')
+    assert (told.returncode, told.stderr) == (0, '')
 
 
 def test_progress_is_one_line_a_phase_or_ten_seconds(capsys, monkeypatch):
@@ -643,6 +643,13 @@ def test_a_plan_alone_is_found_in_the_store_if_it_is_there(trt_build, keep, tmp_
     assert trt_build('inspect', tmp_path / 'same.plan', '--json').json()['key'] == key
     assert f'trt_build inspect {key[:12]}' in trt_build('inspect', tmp_path / 'same.plan').out
     assert 'no manifest lies beside it' in trt_build('inspect', tmp_path / 'other.plan').out
+
+
+def test_an_empty_file_is_no_engine(trt_build, tmp_path):
+    (tmp_path / 'engine.plan').touch()
+    told = trt_build('inspect', tmp_path / 'engine.plan')
+    assert told.status == 1
+    assert 'engine.plan: is empty, and no engine' in told.err
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,12 @@ def test_what_cannot_be_planned_is_said_with_2(run, words, text):
 
 def test_without_a_gpu_this_machine_cannot_be_planned_for(run, fake_gpu):
     fake_gpu(gpu='none')
-    assert 'to plan for another machine, name it with --board' in run('--card', 'demo', status=2)
+    told = run('--card', 'demo', status=2)
+    assert 'there is no GPU to measure here' in told
+    assert 'name a board with --board: Orin Nano 4GB, ' in told
+    assert "no card 'demoo'" in run('--card', 'demoo', status=2), (
+        'what is wrong with it comes first'
+    )
 
 
 @pytest.mark.parametrize(

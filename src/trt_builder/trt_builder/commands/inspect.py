@@ -166,6 +166,8 @@ def _inspect_plan(path: Path, store: Store, args: Namespace) -> int:
     digest = file_digest(path)
     same = next((e for e in store.entries() if e.manifest.plan_sha256 == digest), None)
     size = path.stat().st_size
+    if not size:
+        raise StoreError(f'{path}: is empty, and no engine; build it again')
     if args.json:
         key = None if same is None else same.key
         print_json({'engine': str(path), 'bytes': size, 'sha256': digest, 'key': key})

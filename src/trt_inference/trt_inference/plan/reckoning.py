@@ -28,6 +28,7 @@ from trt_engine.lidar.model import network_file
 from trt_engine.lidar_card import PointsInput
 from trt_engine.manifest import Ingredients
 from trt_engine.memory.boards import Board
+from trt_engine.memory.boards import BOARDS
 from trt_engine.memory.boards import find_board
 from trt_engine.memory.budget import Assumptions
 from trt_engine.memory.budget import Budget
@@ -93,17 +94,19 @@ def plan(args: Namespace) -> Budget:
         **{each.name: getattr(args, each.name) for each in fields(Assumptions)}
     )
     board = None if args.board == THIS else find_board(args.board)
-    room = _room(board, args.system_mib)
     words = args.camera or [(UNSEEN, 1)]
     listed = [frames for frames, count in words for _ in range(count)]
     cameras = {f'camera {place}': frames for place, frames in enumerate(listed, 1)}
     elsewhere = _models(args.onnx, [asked.name for asked in args.card])
+    cards = [
+        with_overrides(load_card(asked.name, onnx=elsewhere.get(asked.name)), args.settings)
+        for asked in args.card
+    ]
+    room = _room(board, args.system_mib)
     search = _Search(args.store, board, assumptions, mapped=room.device_mib is None)
     nodes: list[Node] = []
     numbers: Counter[str] = Counter()
-    for asked in args.card:
-        card = load_card(asked.name, onnx=elsewhere.get(asked.name))
-        card = with_overrides(card, args.settings)
+    for asked, card in zip(args.card, cards, strict=True):
         if isinstance(card.input, PointsInput):
             one = search.lidar_node(card, args.lidar)
         else:
@@ -208,7 +211,10 @@ def _room(board: Board | None, system_mib: int | None) -> Room:
         try:
             return room_here()
         except BackendError as exc:
-            raise ConfigError(f'{exc}; to plan for another machine, name it with --board') from exc
+            raise ConfigError(
+                f'there is no GPU to measure here ({exc}); name a board with --board: '
+                f'{", ".join(BOARDS)}'
+            ) from exc
     taken = board.system_mib if system_mib is None else system_mib
     by_whom = 'assumed' if system_mib is None else 'as told'
     source = f'{board.memory_source}, less {taken} for the system, {by_whom}'

@@ -30,6 +30,7 @@ from sensor_msgs.msg import PointCloud2
 from trt_engine.conversions import declare
 from trt_engine.conversions import starting_ros
 from trt_engine.errors import ConfigError
+from trt_engine.errors import ImageError
 from trt_engine.errors import PerceptionError
 from trt_engine.errors import SourceError
 from trt_inference.cdr import read_stamp_ns
@@ -128,7 +129,7 @@ class ReplayNode(Node):  # type: ignore[misc]
         item = played.item
         if isinstance(item, Recorded):
             publisher, has_header = self._recorded[item.topic]
-            data = self._stamped(item.data, played.shift_ns, due_ns) if has_header else item.data
+            data = self._stamped(item, played.shift_ns, due_ns) if has_header else item.data
             return lambda: publisher.publish(data)
         if self._clock_publisher is not None:
             due_ns = self._clock_zero_ns + played.t_ns
@@ -166,12 +167,16 @@ class ReplayNode(Node):  # type: ignore[misc]
 
         return publish
 
-    def _stamped(self, data: bytes, lap_shift_ns: int, due_ns: int) -> bytes:
-        if self._shift is not None:
-            return restamp(data, self._shift(read_stamp_ns(data) + lap_shift_ns, due_ns))
-        if self._clock_publisher is not None and lap_shift_ns:
-            # /clock goes on from lap to lap, and stamps must not fall behind it.
-            return restamp(data, read_stamp_ns(data) + lap_shift_ns)
+    def _stamped(self, item: Recorded, lap_shift_ns: int, due_ns: int) -> bytes:
+        data = item.data
+        try:
+            if self._shift is not None:
+                return restamp(data, self._shift(read_stamp_ns(data) + lap_shift_ns, due_ns))
+            if self._clock_publisher is not None and lap_shift_ns:
+                # /clock goes on from lap to lap, and stamps must not fall behind it.
+                return restamp(data, read_stamp_ns(data) + lap_shift_ns)
+        except ImageError as exc:
+            raise SourceError(f'{item.topic}: {exc}; is the bag whole?') from exc
         return data
 
     def _wait_until_due(
