@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -119,6 +121,30 @@ def test_a_real_run_on_simulated_sweeps(card, tmp_path, capsys):
     assert report['thresholds']['score'] == 0.3
 
 
+def test_a_sensor_at_another_height_is_measured_as_if_at_that_of_the_training(card, tmp_path):
+    simulated.main(['--out', str(tmp_path / 'as_trained'), '--sweeps', '2', '--seed', '5'])
+    shutil.copytree(tmp_path / 'as_trained', tmp_path / 'higher')
+    low = read_sweeps(tmp_path / 'as_trained')
+    for name, path in low.clouds.items():
+        points = np.fromfile(path, '<f4').reshape(-1, 4)
+        points[:, 2] = np.round(points[:, 2] * 64) / 64  # which float32 raises and lowers exactly
+        points.tofile(path)
+        points[:, 2] -= 2
+        points.tofile(tmp_path / 'higher' / f'{name}.bin')
+    lowered = {
+        name: [replace(each, box=(*each.box[:2], each.box[2] - 2, *each.box[3:])) for each in here]
+        for name, here in low.things.items()
+    }
+    write_labels(tmp_path / 'higher', lowered)
+
+    expected = measured(card, tmp_path / 'as_trained', tmp_path)
+    report = measured(card, tmp_path / 'higher', tmp_path, '--ground-offset-m', '2')
+
+    assert (expected.pop('ground_offset_m'), report.pop('ground_offset_m')) == (0, 2)
+    assert report == expected
+    assert min(report['boxes'], report['things']) > 0
+
+
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
@@ -128,6 +154,7 @@ def test_a_real_run_on_simulated_sweeps(card, tmp_path, capsys):
         (['--iou', 'car=x'], '--iou car=x; allowed'),
         (['--rename', 'van=bus'], '--rename van=bus: wanted .* the second a class'),
         (['--ranges-m', '30', '15'], r'--ranges-m is \(30.0, 15.0\); allowed: distances'),
+        (['--ground-offset-m', 'inf'], '--ground-offset-m is inf; allowed: finite metres'),
         (['--score', '2'], r'--score 2.0, .*; allowed: 0 to 1'),
         (['--centre-m', 'nan'], '--centre-m nan, .*; allowed: .* above 0'),
         (['--least-points', '1000'], 'nothing that counts is in it; its labels are car, ped'),

@@ -71,6 +71,7 @@ class Report:
     boxes: int
     things: int
     thresholds: Thresholds
+    ground_offset_m: float
     least_points: int
     iou: Mapping[str, float]
     centre_m: float
@@ -93,6 +94,7 @@ class Report:
             f'  backend     {self.backend}',
             f'  onnx        {self.onnx} (sha256 {self.onnx_sha256[:12]}...)',
             f'  thresholds  score {used.score:g}, at most {used.max_detections} boxes',
+            *([f'  raised by   {self.ground_offset_m:g} m'] if self.ground_offset_m else []),
             *mismatch('labels that are no class of the card, left out', self.unknown_labels),
             *mismatch('classes of the card of which nothing is there', self.absent_classes),
         ]
@@ -179,6 +181,10 @@ def _parser() -> argparse.ArgumentParser:
         help='ends of the ranges of distances, rising',
     )  # fmt: skip
     parser.add_argument(
+        '--ground-offset-m', type=float, default=0.0,
+        help='added to z for the network, as the parameter of the node (%(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
         '--least-points', type=int, default=LEAST_POINTS,
         help='things with fewer points on them count neither way (%(default)s)',
     )  # fmt: skip
@@ -199,9 +205,8 @@ def _run(args: argparse.Namespace) -> Report:
             f'{", ".join(card.classes)}; name those that are meant with --rename'
         )
     backend = open_network(card, network_file(card), args)
-    loaded = LoadedLidar(
-        card, backend, CloudOptions(), pipeline=args.pipeline, threads=args.threads
-    )
+    options = CloudOptions(ground_offset_m=args.ground_offset_m)
+    loaded = LoadedLidar(card, backend, options, pipeline=args.pipeline, threads=args.threads)
     try:
         loaded.detector.thresholds = replace(card.thresholds, score=args.score)
         found = measure(loaded.detector, sweeps, quiet=not sys.stderr.isatty())
@@ -216,6 +221,7 @@ def _run(args: argparse.Namespace) -> Report:
             boxes=sum(map(len, found)),
             things=total,
             thresholds=loaded.detector.thresholds,
+            ground_offset_m=options.ground_offset_m,
             least_points=question.least_points,
             iou={name: question.iou.get(name, IOU) for name in card.classes},
             centre_m=question.centre_m,
@@ -232,6 +238,8 @@ def _question(card: Card, args: argparse.Namespace) -> Question:
     ranges = tuple(args.ranges_m)
     if not all(a < b for a, b in zip((0.0, *ranges), ranges, strict=False)):
         raise ConfigError(f'--ranges-m is {ranges}; allowed: distances above 0 that rise')
+    if not math.isfinite(args.ground_offset_m):
+        raise ConfigError(f'--ground-offset-m is {args.ground_offset_m}; allowed: finite metres')
     if not 0 <= args.score <= 1 or not args.centre_m > 0 or args.least_points < 0:
         raise ConfigError(
             f'--score {args.score}, --centre-m {args.centre_m}, --least-points '
@@ -246,9 +254,10 @@ def _question(card: Card, args: argparse.Namespace) -> Question:
         if not 0 < iou[name] <= 1:
             raise ConfigError(f'--iou {name}={text}; allowed: a number above 0, up to 1')
     renamed = _pairs('--rename', args.rename, card.classes, of_class=1)
-    return Question(
-        card.classes, card.points.range_m, renamed, iou, args.centre_m, ranges, args.least_points
-    )
+    x, y, bottom, *far, top = card.points.range_m
+    offset = args.ground_offset_m
+    range_m = (x, y, bottom - offset, *far, top - offset)
+    return Question(card.classes, range_m, renamed, iou, args.centre_m, ranges, args.least_points)
 
 
 def _pairs(
