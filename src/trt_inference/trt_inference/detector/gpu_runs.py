@@ -49,6 +49,9 @@ class Plan(ABC):
             stream: Where it runs.
             memory: What it took.
             spin: Whether to wait for it busily.
+
+        Raises:
+            InferenceError: CUDA has no event for it; the memory is still the caller's.
         """
         self.stream = stream
         self.graph: Graph | None = None
@@ -56,7 +59,11 @@ class Plan(ABC):
         self.retired = False
         self._memory = memory
         self._brought = Event()
-        self._done = Event(spin=spin)
+        try:
+            self._done = Event(spin=spin)
+        except BaseException:
+            self._brought.close()
+            raise
 
     @abstractmethod
     def upload(self, stream: Stream) -> None:
