@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+import signal
 
 from ament_index_python.packages import get_package_share_directory
 from ament_index_python.packages import PackageNotFoundError
@@ -88,4 +89,8 @@ class LaunchCommand(CommandExtension):
                 ]
             )
         )
+        # launch hears Ctrl-C by itself, through a file descriptor. Python would besides throw
+        # KeyboardInterrupt into what launch is doing: if that starts a process, launch never ends.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, lambda number, frame: None)
         return int(service.run())

@@ -8,6 +8,7 @@ import os
 import runpy
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -159,7 +160,9 @@ def test_build_launch_file_builds_nothing_by_itself_when_told_not_to(launch, lis
     assert 'demo' not in running.output
 
 
-def test_a_builder_that_dies_is_started_again(launch, wait_until, engines):
+def test_a_builder_that_dies_is_started_again(launch, listener, wait_until, engines):
+    from trt_interfaces.srv import ListEngines
+
     running = launch('build')
     wait_until(lambda: running.pids('builder'), 'the builder', 20, running)
     (first,) = running.pids('builder')
@@ -167,6 +170,50 @@ def test_a_builder_that_dies_is_started_again(launch, wait_until, engines):
     os.kill(first, signal.SIGKILL)
 
     wait_until(lambda: set(running.pids('builder')) - {first}, 'another builder', 20, running)
+    answer = listener.call(ListEngines, '/list_engines', ListEngines.Request(), 40)
+    assert answer.message.startswith('0 engines')
+
+
+# Ctrl-C while launch is inside subprocess.Popen, as it may be when a node is started again
+INTERRUPTED = """
+import os
+import signal
+import subprocess
+from launch import LaunchDescription
+from launch.actions import ExecuteProcess
+
+class Popen(subprocess.Popen):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        os.killpg(0, signal.SIGINT)
+
+subprocess.Popen = Popen
+
+def generate_launch_description():
+    return LaunchDescription([ExecuteProcess(cmd=['sleep', '60'], emulate_tty=True)])
+"""
+
+VERB = """
+import argparse
+import sys
+from tools.ros2_launch import LaunchCommand
+parser = argparse.ArgumentParser()
+command = LaunchCommand()
+command.add_arguments(parser, 'ros2')
+sys.exit(command.main(parser=parser, args=parser.parse_args()))
+"""
+
+
+def test_ctrl_c_ends_our_launch_verb_also_while_it_starts_a_process(repository, tmp_path):
+    (tmp_path / 'sleep.launch.py').write_text(INTERRUPTED)
+    ended = subprocess.run(
+        [sys.executable, '-c', VERB, str(tmp_path / 'sleep.launch.py')],
+        check=False, cwd=repository, capture_output=True, text=True, timeout=30,
+        start_new_session=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert 'user interrupted with ctrl-c' in ended.stdout + ended.stderr
+    assert 'KeyboardInterrupt' not in ended.stderr
 
 
 def test_namespace_moves_the_node(launch, listener):
