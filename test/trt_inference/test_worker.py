@@ -118,6 +118,15 @@ class Running:
         self.worker.put(stream, message)
         self.wait_until_idle()
 
+    def look_at_together(self, *messages: bytes):
+        """Have a message of each stream looked at, all in one run; then stop."""
+        for stream, message in enumerate(messages):
+            self.worker.put(stream, message)
+        self.worker.start()
+        for _ in ('before the frames', 'after them'):
+            self.wait_until_idle()
+        self.worker.stop()
+
     def look_at(self, message: bytes, stream: int = 0):
         """Hand over a message; return what was published of it."""
         before = len(self.results)
@@ -414,12 +423,7 @@ def test_a_detector_that_takes_one_frame_is_given_none_early():
 
 def test_frames_of_several_cameras_go_together():
     running = Running(batch=2)
-    running.worker.put(0, image(1))
-    running.worker.put(1, image(2))
-    running.worker.start()
-    for _ in ('before the frames', 'after them'):
-        running.wait_until_idle()
-    running.worker.stop()
+    running.look_at_together(image(1), image(2))
 
     assert running.detector.begun == [[1, 2]]
     assert [(each.stream, *numbers([each])) for each in running.results] == [(0, 1), (1, 2)]
@@ -445,12 +449,7 @@ def test_a_frame_waits_for_those_of_other_cameras_no_longer_than_it_may(wait_ms,
 
 def test_a_picture_that_spoils_a_batch_costs_the_others_nothing():
     running = Running(batch=2)
-    running.worker.put(0, image(SPOILT))
-    running.worker.put(1, image(2))
-    running.worker.start()
-    for _ in ('before the frames', 'after them'):
-        running.wait_until_idle()
-    running.worker.stop()
+    running.look_at_together(image(SPOILT), image(2))
 
     assert numbers(running.results) == [2]
     ((stream, error),) = running.errors
@@ -460,12 +459,7 @@ def test_a_picture_that_spoils_a_batch_costs_the_others_nothing():
 def test_outputs_that_cannot_be_decoded_cost_the_other_cameras_of_the_run_nothing():
     running = Running(batch=2, in_flight=2)
     running.detector.failures[1] = DecodeError('a class that the card does not have')
-    running.worker.put(0, image(1))
-    running.worker.put(1, image(2))
-    running.worker.start()
-    for _ in ('before the frames', 'after them'):
-        running.wait_until_idle()
-    running.worker.stop()
+    running.look_at_together(image(1), image(2))
 
     assert numbers(running.results) == [2]
     assert [stream for stream, _ in running.errors] == [0]
@@ -475,12 +469,7 @@ def test_outputs_that_cannot_be_decoded_cost_the_other_cameras_of_the_run_nothin
 def test_a_run_that_fails_is_reported_for_each_of_its_cameras():
     running = Running(batch=2)
     running.detector.failures[2] = InferenceError('the GPU is gone')
-    running.worker.put(0, image(1))
-    running.worker.put(1, image(2))
-    running.worker.start()
-    for _ in ('before the frames', 'after them'):
-        running.wait_until_idle()
-    running.worker.stop()
+    running.look_at_together(image(1), image(2))
 
     assert [stream for stream, _ in running.errors] == [0, 1]
     assert running.results == []
