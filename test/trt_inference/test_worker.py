@@ -118,7 +118,7 @@ class Running:
         self.worker.put(stream, message)
         self.wait_until_idle()
 
-    def look_at_together(self, *messages: bytes):
+    def look_at_together(self, *messages: bytes) -> None:
         """Have a message of each stream looked at, all in one run; then stop."""
         for stream, message in enumerate(messages):
             self.worker.put(stream, message)
