@@ -194,7 +194,10 @@ def test_real_sweeps_go_through_and_cars_are_seen(demo, data, tmp_path):
         (['--card', 'no/such.yaml'], 'demo: no/such.yaml: the card cannot be read'),
         (['--source', '/no/such'], 'demo: /no/such: no such file or device; check the path'),
         (['--onnx', '/no/such.onnx'], 'there is no model file /no/such.onnx'),
-        (['--out', '/dev/null/x'], 'demo: [Errno 20] Not a directory'),
+        (
+            ['--out', '/dev/null/x'],
+            'demo: --out /dev/null/x: no folder can be made there: Not a dir',
+        ),
     ],
 )
 def test_what_cannot_work_is_said_in_a_line_at_once(demo, words, message):
